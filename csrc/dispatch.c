@@ -1,0 +1,75 @@
+/* dispatch.c: which table of kernels this processor gets, and the calls that go through it. Built without instruction-set
+ * flags. The table in use and the number of threads are the only settings that csrc keeps. */
+#include <math.h>
+#include <stdatomic.h>
+#include <string.h>
+#include "kernels.h"
+
+#define ISA(name) extern const fo_kernels fo_kernels_##name;
+#include "isas.def"
+#undef ISA
+
+static const fo_kernels *const built[] = {
+#define ISA(name) &fo_kernels_##name,
+#include "isas.def"
+#undef ISA
+};
+enum { BUILT = sizeof built / sizeof *built };
+
+static _Atomic(const fo_kernels *) current;
+static _Atomic int thread_count = 1;
+
+static int runs(const char *isa)
+{
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+#define HAS(x) __builtin_cpu_supports(x)
+    int v2 = HAS("sse3") && HAS("ssse3") && HAS("sse4.1") && HAS("sse4.2") && HAS("popcnt");
+    int v3 = v2 && HAS("avx") && HAS("avx2") && HAS("bmi") && HAS("bmi2") && HAS("fma");
+    int v4 = v3 && HAS("avx512f") && HAS("avx512bw") && HAS("avx512cd") && HAS("avx512dq") && HAS("avx512vl");
+#undef HAS
+    if (!strcmp(isa, "v2")) return v2;
+    if (!strcmp(isa, "v3")) return v3;
+    if (!strcmp(isa, "v4")) return v4;
+#endif
+    (void)isa;
+    return 1;                                             /* the plain build runs where the library loads */
+}
+
+int fo_use(const char *isa)
+{
+    for (int i = 0; i < BUILT; i++)
+        if ((!isa || !strcmp(isa, built[i]->isa)) && runs(built[i]->isa)) {
+            atomic_store(&current, built[i]);
+            return 0;
+        }
+    return -1;
+}
+
+const fo_kernels *fo_current(void)
+{
+    const fo_kernels *k = atomic_load_explicit(&current, memory_order_relaxed);
+    if (!k) {
+        fo_use(NULL);
+        k = atomic_load(&current);
+    }
+    return k;
+}
+
+const char *fo_isa(void) { return fo_current()->isa; }
+const char *fo_isa_name(int i) { return i >= 0 && i < BUILT ? built[i]->isa : NULL; }
+int fo_isa_runs(int i) { return i >= 0 && i < BUILT && runs(built[i]->isa); }
+
+void fo_set_num_threads(int n)
+{
+    int most = fo_threads_max();
+    atomic_store(&thread_count, n < 1 ? 1 : n > most ? most : n);
+}
+int fo_get_num_threads(void) { return atomic_load_explicit(&thread_count, memory_order_relaxed); }
+
+const fo_api *fo_get_api(void)
+{
+    static const fo_api api = { fo_use, fo_isa, fo_get_num_threads, fo_rule_table, fo_prepare, fo_step, fo_gradient_norm,
+                                fo_count_nonfinite, fo_floor };
+    return &api;
+}

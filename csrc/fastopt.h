@@ -1,0 +1,143 @@
+/* fastopt.h: all that code outside csrc/ sees. No Python, no allocation, no error strings: callers check, C asserts.
+ *
+ * Offsets and counts are ptrdiff_t everywhere, so 2^31 elements and more work. "Elements" are float or double, by width.
+ */
+#ifndef FASTOPT_H
+#define FASTOPT_H
+#include <stddef.h>
+#include <stdint.h>
+#include "threads.h"
+
+#if defined(__GNUC__)
+#define FO_VISIBLE __attribute__((visibility("default")))      /* looked up by name: threadpoolctl */
+#else
+#define FO_VISIBLE
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { FO_F32, FO_F64, FO_WIDTHS };
+enum {
+    FO_MAX_STATES = 3,
+    FO_MAX_DIMS = 64,              /* as NumPy 2 */
+    FO_MAX_HYPER = 8,
+    FO_MAX_SCALARS = 1,
+    FO_MAX_COEFS = 10,             /* members of the largest <rule>_k */
+    FO_BLOCK = 8192                /* elements per block: the unit of work, and of the fixed order of sums */
+};
+
+enum fo_rule {
+#define RULE(name, states, state_names, hyper_names, scalar_names) FO_RULE_##name,
+#include "rules.def"
+#undef RULE
+    FO_RULES
+};
+
+typedef struct {
+    const char *name;
+    int states;
+    const char *state_names, *hyper_names, *scalar_names;     /* separated by one space */
+} fo_rule_info;
+
+/* Where the elements of an array lie, in C order of their indices; strides in bytes, any sign. */
+typedef struct {
+    int nd;
+    ptrdiff_t shape[FO_MAX_DIMS], strides[FO_MAX_DIMS];
+} fo_layout;
+
+/* One tensor of a step. States and average are contiguous, aligned, in C order, and overlap nothing. */
+typedef struct {
+    ptrdiff_t n;                   /* elements, >= 0 */
+    ptrdiff_t first;               /* number of its first block among all blocks of the step */
+    char *p;                       /* in/out */
+    char *g;                       /* in; written only with FO_ZERO_GRADS; overlaps no p, state, average */
+    void *s[FO_MAX_STATES];        /* in/out, as many as the rule has */
+    void *avg;                     /* in/out with FO_AVERAGE */
+    const fo_layout *p_at, *g_at;  /* NULL: contiguous and aligned to the element */
+    int width;                     /* FO_F32 or FO_F64 */
+    int group;
+} fo_tensor;
+
+/* What a group of tensors is updated with at one step; made by fo_prepare. */
+typedef struct {
+    double k_f64[FO_MAX_COEFS];
+    float k_f32[FO_MAX_COEFS];
+    double keep;                   /* decoupled decay: p is multiplied by it first; 1: none */
+    double decay;                  /* coupled decay: g + decay p; 0: none */
+} fo_group;
+
+enum { FO_COUNT_NONFINITE = 1, FO_ZERO_GRADS = 2, FO_AVERAGE = 4, FO_STATS = 8, FO_FLUSH = 16 };
+
+/* Sums over one tensor that diagnostics are made of (FO_STATS). */
+typedef struct {
+    double gg;                     /* |g|^2, g as the rule sees it */
+    double pp;                     /* |p|^2 after the step */
+    double uu;                     /* |p after - p before|^2 */
+    double mm, gm;                 /* |m|^2 and g.m with m the momentum before the step */
+} fo_sums;
+
+typedef struct {
+    const fo_tensor *tensors;
+    const fo_group *groups;
+    ptrdiff_t count;               /* tensors */
+    ptrdiff_t blocks;              /* of all of them */
+    ptrdiff_t elements;            /* of all of them */
+    int rule, flags;
+    int momentum;                  /* which state diagnostics call momentum; -1: none */
+    double scale;                  /* g is multiplied by it */
+    double clip;                   /* then cut to [-clip, clip]; INFINITY: no */
+    double average;                /* avg += average (p - avg) */
+    double *squares;               /* out, per block: see fo_squares */
+    fo_sums *sums;                 /* out, per block, with FO_STATS */
+    int64_t *nonfinite;            /* out, per block, with FO_COUNT_NONFINITE */
+} fo_job;
+
+/* ---- instruction sets ---- */
+int fo_use(const char *isa);               /* choose kernels by name; NULL: the best. 0, or -1: not on this machine or build */
+const char *fo_isa(void);                  /* name in use */
+const char *fo_isa_name(int i);            /* i-th name of this build, best first; NULL past the end */
+int fo_isa_runs(int i);                    /* does this processor have it? */
+
+/* ---- first-order steps ---- */
+extern const fo_rule_info fo_rule_table[FO_RULES];
+
+/* Coefficients of one group at step t >= 1. h in the order of the rule's row; scalars are updated in place. */
+void fo_prepare(int rule, const double *h, double weight_decay, int decoupled, double t, double *scalars, fo_group *out);
+
+/* One pass: reads and writes every stream of every tensor once. Bits do not depend on threads. */
+void fo_step(const fo_job *job, int threads);
+
+/* Norm of the gradients before scaling: of each tensor in norms[count], of all of them as the result. One read pass, fixed order, in
+ * double, right where squares leave the range of double. Inf or NaN exactly if an element is. job->squares[blocks] is scratch. */
+double fo_gradient_norm(const fo_job *job, double *norms, int threads);
+
+int64_t fo_count_nonfinite(const fo_tensor *t);    /* elements of the gradient of one tensor that are Inf or NaN */
+
+/* ---- threads ---- */
+FO_VISIBLE void fo_set_num_threads(int n);            /* 1 <= n <= FO_THREADS_LIMIT */
+FO_VISIBLE int fo_get_num_threads(void);
+
+/* ---- the floor, for benchmarks: the streams of a step with trivial arithmetic ----
+ * Adds read[n] to each of `written` (1 to 5 arrays of n); reads read[n] once more, before, if `twice`. */
+void fo_floor(int width, void *const *written, int n_written, const void *read, int twice, ptrdiff_t n, int threads);
+
+/* ---- every call above as a pointer, for modules that do not link csrc themselves ---- */
+typedef struct {
+    int (*use)(const char *isa);
+    const char *(*isa)(void);
+    int (*get_num_threads)(void);
+    const fo_rule_info *rules;
+    void (*prepare)(int rule, const double *h, double weight_decay, int decoupled, double t, double *scalars, fo_group *out);
+    void (*step)(const fo_job *job, int threads);
+    double (*gradient_norm)(const fo_job *job, double *norms, int threads);
+    int64_t (*count_nonfinite)(const fo_tensor *t);
+    void (*floor)(int width, void *const *written, int n_written, const void *read, int twice, ptrdiff_t n, int threads);
+} fo_api;
+const fo_api *fo_get_api(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,148 @@
+/* kernels.c: the loops for float, then for double, as one table. Compiled once per instruction set with FO_ISA its name. */
+#include <math.h>
+#include <string.h>
+#include "kernels.h"
+
+#define FO_PREP 0
+
+#define REAL float
+#define SQRT sqrtf
+#define FABS fabsf
+#define UINT uint32_t
+#define EXPONENT UINT32_C(0x7f800000)
+#define FN(x) x##_f32
+#include "rules.h"
+#include "reduce.h"
+#include "loops.h"
+#include "floor.h"
+#undef REAL
+#undef SQRT
+#undef FABS
+#undef UINT
+#undef EXPONENT
+#undef FN
+
+#define REAL double
+#define SQRT sqrt
+#define FABS fabs
+#define UINT uint64_t
+#define EXPONENT UINT64_C(0x7ff0000000000000)
+#define FN(x) x##_f64
+#include "rules.h"
+#include "reduce.h"
+#include "loops.h"
+#include "floor.h"
+
+/* ---- flushing of subnormals, for the calls that ask for it; the caller's setting comes back ---- */
+#if defined(__x86_64__) || defined(_M_X64)
+#include <xmmintrin.h>
+static unsigned flush_begin(void)
+{
+    unsigned old = _mm_getcsr();
+    _mm_setcsr(old | 0x8040u);                            /* flush results, read subnormals as zero */
+    return old;
+}
+static void flush_end(unsigned old) { _mm_setcsr(old); }
+#elif defined(__aarch64__)
+static uint64_t flush_begin(void)
+{
+    uint64_t old;
+    __asm__ __volatile__("mrs %0, fpcr" : "=r"(old));
+    __asm__ __volatile__("msr fpcr, %0" : : "r"(old | (UINT64_C(1) << 24)));
+    return old;
+}
+static void flush_end(uint64_t old) { __asm__ __volatile__("msr fpcr, %0" : : "r"(old)); }
+#else
+static int flush_begin(void) { return 0; }
+static void flush_end(int old) { (void)old; }
+#endif
+
+/* The tensor that a block belongs to: the last whose first block is not behind it (empty tensors own none). */
+static ptrdiff_t owner(const fo_job *job, ptrdiff_t block)
+{
+    ptrdiff_t low = 0, high = job->count;
+    while (high - low > 1) {
+        ptrdiff_t mid = low + (high - low) / 2;
+        if (job->tensors[mid].first <= block) low = mid;
+        else high = mid;
+    }
+    return low;
+}
+
+/* Cuts [begin, end) of a job's blocks at the borders of tensors: the next block's tensor, start and length. */
+typedef struct { const fo_tensor *t; ptrdiff_t start, n; } piece;
+static piece piece_at(const fo_job *job, const fo_tensor *hint, ptrdiff_t block)
+{
+    const fo_tensor *t = hint ? hint : &job->tensors[owner(job, block)];
+    while (block - t->first >= fo_blocks(t->n)) t++;
+    ptrdiff_t start = (block - t->first) * FO_BLOCK, rest = t->n - start;
+    return (piece){ t, start, rest < FO_BLOCK ? rest : FO_BLOCK };
+}
+
+static void step(void *ctx, ptrdiff_t begin, ptrdiff_t end)
+{
+    const fo_job *job = ctx;
+    const int flush = job->flags & FO_FLUSH;
+    __typeof__(flush_begin()) old = 0;
+    if (flush) old = flush_begin();
+    piece x = { NULL, 0, 0 };
+    for (ptrdiff_t block = begin; block < end; block++) {
+        x = piece_at(job, x.t, block);
+        if (x.t->width == FO_F32) step_block_f32(job, x.t, block, x.start, x.n);
+        else step_block_f64(job, x.t, block, x.start, x.n);
+    }
+    if (flush) flush_end(old);
+}
+
+static void squares(void *ctx, ptrdiff_t begin, ptrdiff_t end)
+{
+    const fo_job *job = ctx;
+    piece x = { NULL, 0, 0 };
+    for (ptrdiff_t block = begin; block < end; block++) {
+        x = piece_at(job, x.t, block);
+        job->squares[block] = x.t->width == FO_F32 ? squares_block_f32(x.t, x.start, x.n, 1) : squares_block_f64(x.t, x.start, x.n, 1);
+    }
+}
+
+static double squares_scaled(const fo_tensor *t, double c)
+{
+    double sum = 0;
+    for (ptrdiff_t start = 0; start < t->n; start += FO_BLOCK) {
+        ptrdiff_t n = t->n - start < FO_BLOCK ? t->n - start : FO_BLOCK;
+        sum += t->width == FO_F32 ? squares_block_f32(t, start, n, (float)c) : squares_block_f64(t, start, n, c);
+    }
+    return sum;
+}
+
+static int64_t inspect(const fo_tensor *t, double *largest)
+{
+    int64_t bad = 0;
+    *largest = 0;
+    for (ptrdiff_t start = 0; start < t->n; start += FO_BLOCK) {
+        ptrdiff_t n = t->n - start < FO_BLOCK ? t->n - start : FO_BLOCK;
+        bad += t->width == FO_F32 ? inspect_block_f32(t, start, n, largest) : inspect_block_f64(t, start, n, largest);
+    }
+    return bad;
+}
+
+static void floor_step(void *ctx, ptrdiff_t begin, ptrdiff_t end)
+{
+    const fo_floor_job *job = ctx;
+    ptrdiff_t start = begin * FO_BLOCK, stop = end * FO_BLOCK < job->n ? end * FO_BLOCK : job->n;
+    if (job->width == FO_F32) floor_range_f32(job, start, stop - start);
+    else floor_range_f64(job, start, stop - start);
+}
+
+static void floor_read(void *ctx, ptrdiff_t begin, ptrdiff_t end)
+{
+    const fo_floor_job *job = ctx;
+    ptrdiff_t start = begin * FO_BLOCK, stop = end * FO_BLOCK < job->n ? end * FO_BLOCK : job->n;
+    if (job->width == FO_F32) floor_read_f32(job, start, stop - start);
+    else floor_read_f64(job, start, stop - start);
+}
+
+#define TEXT_(x) #x
+#define TEXT(x) TEXT_(x)
+#define NAME_(isa) fo_kernels_##isa
+#define NAME(isa) NAME_(isa)
+const fo_kernels NAME(FO_ISA) = { TEXT(FO_ISA), step, squares, floor_step, floor_read, squares_scaled, inspect };

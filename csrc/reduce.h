@@ -1,0 +1,147 @@
+/* reduce.h: sums in a fixed order, and reading and writing strided arrays in tiles. Included once a width.
+ *
+ * A sum keeps 16 running lanes in double: element i of a block goes to lane i mod 16, lanes are folded as a tree. So the
+ * bits do not depend on the width of the vectors that the compiler chose, nor on how a block was cut into tiles of
+ * a multiple of 16 elements.
+ */
+typedef struct { double v[16]; } FN(lanes);
+
+/* Adds (cx x[i]) (cy y[i]) lane by lane; the products are rounded in double. */
+static void FN(dot_into)(FN(lanes) *acc, const REAL *x, const REAL *y, REAL cx, REAL cy, ptrdiff_t n)
+{
+    FN(lanes) a = *acc;
+    ptrdiff_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (int j = 0; j < 16; j++) a.v[j] += (double)(cx * x[i + j]) * (double)(cy * y[i + j]);
+    for (int j = 0; i + j < n; j++) a.v[j] += (double)(cx * x[i + j]) * (double)(cy * y[i + j]);
+    *acc = a;
+}
+
+/* Adds the squares of c x[i]. Apart from dot_into because it is the one read pass that a guarded step pays for. */
+static void FN(squares_into)(FN(lanes) *acc, const REAL *x, ptrdiff_t n)
+{
+    FN(lanes) a = *acc;
+    ptrdiff_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (int j = 0; j < 16; j++) {
+            double d = (double)x[i + j];
+            a.v[j] += d * d;
+        }
+    for (int j = 0; i + j < n; j++) {
+        double d = (double)x[i + j];
+        a.v[j] += d * d;
+    }
+    *acc = a;
+}
+
+static double FN(fold)(const FN(lanes) *acc)
+{
+    double v[16];
+    memcpy(v, acc->v, sizeof v);
+    for (int width = 8; width > 0; width /= 2)
+        for (int j = 0; j < width; j++) v[j] += v[j + width];
+    return v[0];
+}
+
+static REAL FN(largest)(const REAL *x, ptrdiff_t n)
+{
+    REAL m = 0;
+    for (ptrdiff_t i = 0; i < n; i++) m = FABS(x[i]) > m ? FABS(x[i]) : m;
+    return m;
+}
+
+/* How many elements are Inf or NaN: those whose exponent bits are all set. */
+static int64_t FN(nonfinite)(const REAL *x, ptrdiff_t n)
+{
+    UINT bad = 0;                                       /* n <= FO_BLOCK: no overflow */
+    for (ptrdiff_t i = 0; i < n; i++) {
+        UINT bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        bad += (bits & EXPONENT) == EXPONENT;
+    }
+    return (int64_t)bad;
+}
+
+/* Walks len elements of a strided array from the start-th in C order, one run along the last axis at a time. memcpy, since an array
+ * may lie at any byte. */
+static void FN(strided)(char *base, const fo_layout *at, REAL *tile, ptrdiff_t start, ptrdiff_t len, int write)
+{
+    ptrdiff_t index[FO_MAX_DIMS], rest = start, offset = 0;
+    const int last = at->nd - 1;
+    for (int d = last; d >= 0; d--) {
+        index[d] = rest % at->shape[d];
+        rest /= at->shape[d];
+        offset += index[d] * at->strides[d];
+    }
+    if (last < 0) {                                     /* a 0-d array that is not aligned */
+        if (write) memcpy(base, tile, sizeof *tile);
+        else memcpy(tile, base, sizeof *tile);
+        return;
+    }
+    const ptrdiff_t stride = at->strides[last];
+    while (len > 0) {
+        ptrdiff_t run = at->shape[last] - index[last];
+        if (run > len) run = len;
+        char *x = base + offset;
+        if (write) for (ptrdiff_t i = 0; i < run; i++) memcpy(x + i * stride, &tile[i], sizeof *tile);
+        else for (ptrdiff_t i = 0; i < run; i++) memcpy(&tile[i], x + i * stride, sizeof *tile);
+        tile += run;
+        len -= run;
+        index[last] += run;
+        offset += run * stride;
+        for (int d = last; d > 0 && index[d] == at->shape[d]; d--) {
+            offset += at->strides[d - 1] - at->shape[d] * at->strides[d];
+            index[d] = 0;
+            index[d - 1]++;
+        }
+    }
+}
+static void FN(gather)(REAL *tile, const char *base, const fo_layout *at, ptrdiff_t start, ptrdiff_t len)
+{
+    FN(strided)((char *)base, at, tile, start, len, 0);
+}
+static void FN(scatter)(char *base, const fo_layout *at, REAL *tile, ptrdiff_t start, ptrdiff_t len)
+{
+    FN(strided)(base, at, tile, start, len, 1);
+}
+
+/* Sum of (c x)^2 over n <= FO_BLOCK elements of the gradient from the start-th; c = 1 except where squares would overflow. */
+static double FN(squares_block)(const fo_tensor *t, ptrdiff_t start, ptrdiff_t n, REAL c)
+{
+    FN(lanes) acc = { { 0 } };
+    enum { TILE = 1024 };
+    REAL tile[TILE];
+    for (ptrdiff_t done = 0; done < n;) {
+        ptrdiff_t len = n - done;
+        const REAL *g = (const REAL *)t->g + start + done;
+        if (t->g_at) {
+            len = len < TILE ? len : TILE;
+            FN(gather)(tile, t->g, t->g_at, start + done, len);
+            g = tile;
+        }
+        if (c == 1) FN(squares_into)(&acc, g, len);
+        else FN(dot_into)(&acc, g, g, c, c, len);
+        done += len;
+    }
+    return FN(fold)(&acc);
+}
+
+/* Non-finite elements and the largest magnitude among the rest of one block. */
+static int64_t FN(inspect_block)(const fo_tensor *t, ptrdiff_t start, ptrdiff_t n, double *largest)
+{
+    enum { TILE = 1024 };
+    REAL tile[TILE];
+    int64_t bad = 0;
+    for (ptrdiff_t done = 0; done < n; done += TILE) {
+        ptrdiff_t len = n - done < TILE ? n - done : TILE;
+        const REAL *g = (const REAL *)t->g + start + done;
+        if (t->g_at) {
+            FN(gather)(tile, t->g, t->g_at, start + done, len);
+            g = tile;
+        }
+        bad += FN(nonfinite)(g, len);
+        double m = (double)FN(largest)(g, len);
+        *largest = m > *largest ? m : *largest;
+    }
+    return bad;
+}

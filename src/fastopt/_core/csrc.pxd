@@ -1,0 +1,91 @@
+# The only extern block for csrc/.
+from libc.stdint cimport int64_t
+
+cdef extern from "fastopt.h" nogil:
+    enum:
+        FO_F32
+        FO_F64
+        FO_MAX_STATES
+        FO_MAX_DIMS
+        FO_MAX_HYPER
+        FO_MAX_SCALARS
+        FO_BLOCK
+        FO_RULES
+        FO_COUNT_NONFINITE
+        FO_ZERO_GRADS
+        FO_AVERAGE
+        FO_STATS
+        FO_FLUSH
+
+    ctypedef struct fo_rule_info:
+        const char *name
+        int states
+        const char *state_names
+        const char *hyper_names
+        const char *scalar_names
+
+    ctypedef struct fo_layout:
+        int nd
+        Py_ssize_t shape[64]
+        Py_ssize_t strides[64]
+
+    ctypedef struct fo_tensor:
+        Py_ssize_t n
+        Py_ssize_t first
+        char *p
+        char *g
+        void *s[3]
+        void *avg
+        const fo_layout *p_at
+        const fo_layout *g_at
+        int width
+        int group
+
+    ctypedef struct fo_group:
+        double keep
+        double decay
+
+    ctypedef struct fo_sums:
+        double gg
+        double pp
+        double uu
+        double mm
+        double gm
+
+    ctypedef struct fo_job:
+        const fo_tensor *tensors
+        const fo_group *groups
+        Py_ssize_t count
+        Py_ssize_t blocks
+        Py_ssize_t elements
+        int rule
+        int flags
+        int momentum
+        double scale
+        double clip
+        double average
+        double *squares
+        fo_sums *sums
+        int64_t *nonfinite
+
+    # All calls into csrc, as pointers: runtime.pyx links csrc, the other modules borrow these.
+    ctypedef struct fo_api:
+        int (*use)(const char *isa)
+        const char *(*isa)()
+        int (*get_num_threads)()
+        const fo_rule_info *rules
+        void (*prepare)(int rule, const double *h, double weight_decay, int decoupled, double t, double *scalars,
+                        fo_group *out)
+        void (*step)(const fo_job *job, int threads)
+        double (*gradient_norm)(const fo_job *job, double *norms, int threads)
+        int64_t (*count_nonfinite)(const fo_tensor *t)
+        void (*floor)(int width, void **written, int n_written, const void *read, int twice, Py_ssize_t n, int threads)
+
+    const fo_api *fo_get_api()
+    const char *fo_isa_name(int i)
+    int fo_isa_runs(int i)
+    int fo_use(const char *isa)
+    const char *fo_isa()
+    void fo_set_num_threads(int n)
+    int fo_get_num_threads()
+    int fo_threads_max()

@@ -1,0 +1,3 @@
+from fastopt._core.csrc cimport fo_api
+
+cdef const fo_api *api() noexcept nogil
