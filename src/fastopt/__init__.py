@@ -1,11 +1,48 @@
-"""fastopt: optimization for training models on a CPU, on plain NumPy arrays."""
+"""fastopt: optimization for training models on a CPU, at the speed of the hardware, on plain NumPy arrays."""
 
-from fastopt import _threads as _threads
+from fastopt import _threads
 
 _threads.start()
 
+from fastopt import averaging, schedules  # noqa: E402
+from fastopt._core.kernels import StepRecord  # noqa: E402
+from fastopt._info import __version__, build_info  # noqa: E402
 from fastopt._threads import get_num_threads, set_num_threads  # noqa: E402
 from fastopt._trees import flatten  # noqa: E402
+from fastopt.optim import (  # noqa: E402
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    Lion,
+    NAdam,
+    Optimizer,
+    RAdam,
+    RMSprop,
+    Rprop,
+)
 
-__version__ = "0.1.0"
-__all__ = ["flatten", "get_num_threads", "set_num_threads"]
+__all__ = [
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Lion",
+    "NAdam",
+    "Optimizer",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+    "StepRecord",
+    "__version__",
+    "averaging",
+    "build_info",
+    "flatten",
+    "get_num_threads",
+    "schedules",
+    "set_num_threads",
+]

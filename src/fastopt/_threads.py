@@ -55,7 +55,13 @@ def available_cores() -> int:
 
 
 def start() -> None:
-    """Set the number of threads at import and tell threadpoolctl, where it is installed, how to change it."""
+    """Choose kernels and threads at import, and tell threadpoolctl, where it is installed, how to change the latter."""
+    forced = os.environ.get("FASTOPT_ISA")
+    if forced is not None:
+        try:
+            runtime.use_isa(forced)
+        except ValueError as error:
+            raise ImportError(f"FASTOPT_ISA: {error}") from None
     wanted = os.environ.get("FASTOPT_NUM_THREADS")
     if wanted is None:
         set_num_threads(available_cores())
@@ -63,7 +69,7 @@ def start() -> None:
         try:
             set_num_threads(int(wanted))
         except ValueError:
-            raise ValueError(
+            raise ImportError(
                 f"FASTOPT_NUM_THREADS is {wanted!r}; a whole number of at least 1 is needed"
             ) from None
     _register_with_threadpoolctl()

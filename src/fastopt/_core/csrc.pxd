@@ -70,16 +70,16 @@ cdef extern from "fastopt.h" nogil:
 
     # All calls into csrc, as pointers: runtime.pyx links csrc, the other modules borrow these.
     ctypedef struct fo_api:
-        int (*use)(const char *isa)
-        const char *(*isa)()
-        int (*get_num_threads)()
+        int (*use)(const char *isa) noexcept nogil
+        const char *(*isa)() noexcept nogil
+        int (*get_num_threads)() noexcept nogil
         const fo_rule_info *rules
         void (*prepare)(int rule, const double *h, double weight_decay, int decoupled, double t, double *scalars,
-                        fo_group *out)
-        void (*step)(const fo_job *job, int threads)
-        double (*gradient_norm)(const fo_job *job, double *norms, int threads)
-        int64_t (*count_nonfinite)(const fo_tensor *t)
-        void (*floor)(int width, void **written, int n_written, const void *read, int twice, Py_ssize_t n, int threads)
+                        fo_group *out) noexcept nogil
+        void (*step)(const fo_job *job, int threads) noexcept nogil
+        double (*gradient_norm)(const fo_job *job, double *norms, int threads) noexcept nogil
+        int64_t (*count_nonfinite)(const fo_tensor *t) noexcept nogil
+        void (*floor)(int width, void **written, int n_written, const void *read, int twice, Py_ssize_t n, int threads) noexcept nogil
 
     const fo_api *fo_get_api()
     const char *fo_isa_name(int i)

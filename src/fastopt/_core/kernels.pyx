@@ -1,0 +1,773 @@
+"""First-order steps over trees of arrays: checks buffers, keeps pointers fresh, calls csrc. No formula lives here."""
+
+cimport cython
+from cpython.dict cimport PyDict_GetItemWithError, PyDict_Size
+from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
+from libc.math cimport INFINITY, fabs, isfinite
+from libc.stdint cimport int64_t, uintptr_t
+from libc.string cimport memcmp, memcpy
+cimport numpy as cnp
+
+from fastopt._core.csrc cimport (FO_AVERAGE, FO_BLOCK, FO_COUNT_NONFINITE, FO_F32, FO_F64, FO_FLUSH, FO_MAX_DIMS,
+                                 FO_MAX_HYPER, FO_MAX_SCALARS, FO_MAX_STATES, FO_RULES, FO_STATS, FO_ZERO_GRADS, fo_group,
+                                 fo_job, fo_layout, fo_sums, fo_tensor)
+from fastopt._core.runtime cimport api
+
+import math
+
+import numpy as np
+
+cnp.import_array()
+
+cdef extern from *:
+    """
+    #if defined(__GNUC__)
+    static inline int fo_enter(int *busy) { return !__atomic_exchange_n(busy, 1, __ATOMIC_ACQUIRE); }
+    static inline void fo_leave(int *busy) { __atomic_store_n(busy, 0, __ATOMIC_RELEASE); }
+    #else
+    static inline int fo_enter(int *busy) { int free = !*busy; *busy = 1; return free; }
+    static inline void fo_leave(int *busy) { *busy = 0; }
+    #endif
+    """
+    int fo_enter(int *busy) nogil
+    void fo_leave(int *busy) nogil
+
+cdef enum:
+    RELEASE = 20000     # elements below which a step is shorter than handing the interpreter to another thread and back
+
+
+def rules():
+    """The rule table: name -> (state names, hyper-parameter names, running scalar names)."""
+    table = {}
+    for i in range(FO_RULES):
+        info = &api().rules[i]
+        table[info.name.decode()] = (tuple(info.state_names.decode().split()), tuple(info.hyper_names.decode().split()),
+                                     tuple(info.scalar_names.decode().split()))
+    return table
+
+
+cdef int rule_number(str name) except -1:
+    for i in range(FO_RULES):
+        if api().rules[i].name.decode() == name:
+            return i
+    raise ValueError(f"no rule is called {name!r}")
+
+
+cdef str at(str path):
+    """How a message names a leaf: nothing for a bare array, else the path in brackets."""
+    return f"[{path!r}]" if path else ""
+
+
+# ---- trees ----
+
+cdef enum:
+    LEAF
+    DICT
+    SEQUENCE
+
+
+cdef class Node:
+    """The shape of a tree, kept so that a tree of the same shape is read without a search."""
+    cdef int kind
+    cdef Py_ssize_t leaf
+    cdef tuple keys
+    cdef list children
+
+
+cdef Node build(tree, list leaves):
+    cdef Node node = Node()
+    node.children = []
+    node.keys = ()
+    if isinstance(tree, dict):
+        node.kind = DICT
+        node.keys = tuple(tree)
+        children = tree.values()
+    elif isinstance(tree, (list, tuple)):
+        node.kind = SEQUENCE
+        children = tree
+    else:
+        node.kind = LEAF
+        node.leaf = len(leaves)
+        leaves.append(tree)
+        return node
+    for child in children:
+        node.children.append(build(child, leaves))
+    return node
+
+
+cdef int walk(Node node, PyObject *tree, PyObject **out) except -1:
+    """Borrowed pointers to the leaves of tree into out. Returns 0, or 1 where the shape is another."""
+    cdef Py_ssize_t i, n
+    cdef Node child
+    cdef PyObject *item
+    cdef bint is_list
+    if node.kind == LEAF:
+        out[node.leaf] = tree
+        return 0
+    n = PyList_GET_SIZE(node.children)
+    if node.kind == DICT:
+        if not isinstance(<object> tree, dict) or PyDict_Size(<object> tree) != n:
+            return 1
+    else:
+        is_list = isinstance(<object> tree, list)
+        if is_list:
+            if PyList_GET_SIZE(<object> tree) != n:
+                return 1
+        elif not isinstance(<object> tree, tuple) or PyTuple_GET_SIZE(<object> tree) != n:
+            return 1
+    for i in range(n):
+        if node.kind == DICT:
+            item = PyDict_GetItemWithError(<object> tree, <object> PyTuple_GET_ITEM(node.keys, i))
+            if item == NULL:
+                return 1
+        elif is_list:
+            item = PyList_GET_ITEM(<object> tree, i)
+        else:
+            item = PyTuple_GET_ITEM(<object> tree, i)
+        child = <Node> PyList_GET_ITEM(node.children, i)
+        if child.kind == LEAF:
+            out[child.leaf] = item
+        elif walk(child, item, out) != 0:
+            return 1
+    return 0
+
+
+# ---- where arrays lie ----
+
+cdef struct Seen:
+    # What the last look at an array found. Shape and strides stand in Stepper.geometry.
+    char *data
+    PyObject *descr
+    fo_layout *layout
+
+
+cdef struct Interval:
+    char *low
+    char *high
+    char *highest       # of this and all intervals before it
+    Py_ssize_t array
+
+
+cdef void bounds(cnp.ndarray a, char **low, char **high) noexcept:
+    """First byte and the byte behind the last of an array that is not empty."""
+    cdef Py_ssize_t reach, d
+    low[0] = high[0] = <char *> cnp.PyArray_DATA(a)
+    for d in range(cnp.PyArray_NDIM(a)):
+        reach = (cnp.PyArray_DIM(a, d) - 1) * cnp.PyArray_STRIDE(a, d)
+        if reach < 0:
+            low[0] += reach
+        else:
+            high[0] += reach
+    high[0] += cnp.PyArray_ITEMSIZE(a)
+
+
+cdef bint plain(cnp.ndarray a) noexcept:
+    return cnp.PyArray_IS_C_CONTIGUOUS(a) and cnp.PyArray_ISALIGNED(a)
+
+
+cdef fo_layout *place(cnp.ndarray a, fo_layout *old) except? NULL:
+    """Layout of an array for C: NULL where it is contiguous and aligned. Axes that continue each other are joined."""
+    cdef Py_ssize_t d, n, s
+    cdef int k
+    if plain(a):
+        PyMem_Free(old)
+        return NULL
+    cdef fo_layout *layout = old
+    if layout == NULL:
+        layout = <fo_layout *> PyMem_Calloc(1, sizeof(fo_layout))
+        if layout == NULL:
+            raise MemoryError
+    k = 0
+    for d in range(cnp.PyArray_NDIM(a)):
+        n = cnp.PyArray_DIM(a, d)
+        s = cnp.PyArray_STRIDE(a, d)
+        if n == 1:
+            continue
+        if k > 0 and layout.strides[k - 1] == s * n:
+            layout.shape[k - 1] *= n
+            layout.strides[k - 1] = s
+        else:
+            layout.shape[k] = n
+            layout.strides[k] = s
+            k += 1
+    layout.nd = k
+    return layout
+
+
+def overlaps_itself(a):
+    """True if two indices of an array reach the same byte."""
+    if a.size < 2:
+        return False
+    axes = sorted((abs(s), n) for s, n in zip(a.strides, a.shape) if n > 1)
+    reach = a.itemsize
+    for stride, n in axes:
+        if stride < reach:
+            break
+        reach = stride * (n - 1) + reach
+    else:
+        return False
+    # Axes interleave: the rare case is settled by looking at every address.
+    if a.size > 10_000_000:
+        return True
+    offsets = np.zeros(a.shape, np.int64)
+    for d, (s, n) in enumerate(zip(a.strides, a.shape)):
+        offsets += (np.arange(n) * s).reshape([-1 if k == d else 1 for k in range(a.ndim)])
+    offsets = np.sort(offsets, axis=None)
+    return bool((np.diff(offsets) < a.itemsize).any())
+
+
+# ---- what a step tells ----
+
+@cython.final
+cdef class StepRecord:
+    """What one step did.
+
+    Attributes
+    ----------
+    step : int
+        Number of the step, 1 for the first; of the last step taken where this one was skipped.
+    grad_norm : float or None
+        Euclidean norm of all gradients together after ``grad_scale``, before clipping. None where nothing
+        needed it: ``nonfinite="propagate"`` without ``clip_norm`` or diagnostics.
+    clip_factor : float
+        What ``clip_norm`` multiplied the gradients by; 1.0 where it did not act.
+    skipped : bool
+        The gradients held Inf or NaN and ``nonfinite="skip"``: nothing was changed.
+    skips : int
+        Steps skipped so far.
+    nonfinite : int
+        Elements of the gradients that were Inf or NaN.
+    diagnostics : dict or None
+        With ``diagnostics=True``, for each path a dict of ``grad_norm`` (as the rule saw it), ``param_norm``,
+        ``update_norm``, ``update_ratio`` (update over parameter norm) and ``cosine`` (between the gradient and the
+        momentum before the step; None where there is none).
+    """
+    cdef readonly Py_ssize_t step, skips
+    cdef readonly int64_t nonfinite
+    cdef readonly bint skipped
+    cdef readonly double clip_factor
+    cdef readonly object diagnostics
+    cdef double norm
+
+    @property
+    def grad_norm(self):
+        return None if self.norm < 0 else self.norm
+
+    def __repr__(self):
+        norm = "None" if self.norm < 0 else f"{self.norm:.6g}"
+        return (f"StepRecord(step={self.step}, grad_norm={norm}, clip_factor={self.clip_factor:.6g}, "
+                f"skipped={bool(self.skipped)}, skips={self.skips}, nonfinite={self.nonfinite})")
+
+
+cdef enum:
+    RAISE
+    SKIP
+    PROPAGATE
+
+
+# ---- the stepper ----
+
+@cython.final
+cdef class Stepper:
+    """Runs the steps of one optimizer: its tensors, their states and what they are updated with.
+
+    Made by `fastopt.optim.Optimizer`, which checks every number; this class checks every array.
+    """
+    cdef fo_tensor *tensors
+    cdef Seen *seen_p
+    cdef Seen *seen_g
+    cdef Py_ssize_t *geometry       # for each tensor: shape, strides of p, strides of g
+    cdef Py_ssize_t *offset         # where a tensor's geometry begins
+    cdef PyObject **found           # leaves of the trees of this call
+    cdef Interval *intervals
+    cdef Py_ssize_t n_intervals
+    cdef fo_group *groups
+    cdef double *hyper
+    cdef double *decays
+    cdef double *scalars
+    cdef double *trial_scalars
+    cdef double *norms
+    cdef double *squares
+    cdef int64_t *nonfinite_counts
+    cdef fo_sums *sums
+    cdef fo_job job
+    cdef Py_ssize_t n_groups
+    cdef int busy
+    cdef int policy
+    cdef bint decoupled
+    cdef Node root
+    cdef list arrays, keep
+    cdef readonly list paths
+    cdef readonly object params
+    cdef readonly int n_hyper
+    cdef public Py_ssize_t steps, skips
+    cdef public double grad_scale, clip_norm, clip_eps
+    cdef public bint maximize
+    cdef public object closed       # why a step may not be taken now, or None
+
+    def __cinit__(self, str rule, params, list paths, list group_of, Py_ssize_t n_groups, list states, list averages, *,
+                  str nonfinite="raise", bint decoupled=False, bint zero_grads=False, bint diagnostics=False,
+                  bint flush_subnormals=False, int momentum=-1):
+        cdef Py_ssize_t i, k, total, nd
+        cdef fo_tensor *t
+        cdef cnp.ndarray a
+        self.arrays = []
+        self.keep = []
+        self.params = params
+        self.paths = paths
+        self.root = build(params, self.arrays)
+        cdef Py_ssize_t count = len(self.arrays)
+        self.job.rule = rule_number(rule)
+        self.n_hyper = len(api().rules[self.job.rule].hyper_names.decode().split())
+        self.n_groups = n_groups
+        self.policy = {"raise": RAISE, "skip": SKIP, "propagate": PROPAGATE}[nonfinite]
+        self.decoupled = decoupled
+        self.grad_scale = 1.0
+        self.clip_norm = self.job.clip = INFINITY
+        self.closed = None
+        total = sum(array.ndim for array in self.arrays)
+        self.tensors = <fo_tensor *> need(PyMem_Calloc(count + 1, sizeof(fo_tensor)))
+        self.seen_p = <Seen *> need(PyMem_Calloc(count + 1, sizeof(Seen)))
+        self.seen_g = <Seen *> need(PyMem_Calloc(count + 1, sizeof(Seen)))
+        self.geometry = <Py_ssize_t *> need(PyMem_Calloc(3 * total + 1, sizeof(Py_ssize_t)))
+        self.offset = <Py_ssize_t *> need(PyMem_Calloc(count + 1, sizeof(Py_ssize_t)))
+        self.found = <PyObject **> need(PyMem_Calloc(count + 1, sizeof(PyObject *)))
+        self.groups = <fo_group *> need(PyMem_Calloc(n_groups, sizeof(fo_group)))
+        self.hyper = <double *> need(PyMem_Calloc(n_groups * FO_MAX_HYPER, sizeof(double)))
+        self.decays = <double *> need(PyMem_Calloc(n_groups, sizeof(double)))
+        self.scalars = <double *> need(PyMem_Calloc(n_groups * FO_MAX_SCALARS, sizeof(double)))
+        self.trial_scalars = <double *> need(PyMem_Calloc(n_groups * FO_MAX_SCALARS, sizeof(double)))
+        self.norms = <double *> need(PyMem_Calloc(count + 1, sizeof(double)))
+        for i in range(n_groups * FO_MAX_SCALARS):
+            self.scalars[i] = 1
+
+        total = 0
+        for i in range(count):
+            a = self.arrays[i]
+            t = &self.tensors[i]
+            t.n = cnp.PyArray_SIZE(a)
+            t.first = self.job.blocks
+            t.width = FO_F32 if cnp.PyArray_TYPE(a) == cnp.NPY_FLOAT32 else FO_F64
+            t.group = group_of[i]
+            t.p = <char *> cnp.PyArray_DATA(a)
+            t.p_at = self.seen_p[i].layout = place(a, NULL)
+            for k in range(len(states[i])):
+                t.s[k] = cnp.PyArray_DATA(<cnp.ndarray> states[i][k])
+            if averages:
+                t.avg = cnp.PyArray_DATA(<cnp.ndarray> averages[i])
+            self.keep.append((states[i], averages[i] if averages else None))
+            self.offset[i] = total
+            nd = cnp.PyArray_NDIM(a)
+            total += 3 * nd
+            remember(&self.seen_p[i], a)
+            memcpy(self.geometry + self.offset[i], cnp.PyArray_DIMS(a), nd * sizeof(Py_ssize_t))
+            memcpy(self.geometry + self.offset[i] + nd, cnp.PyArray_STRIDES(a), nd * sizeof(Py_ssize_t))
+            self.job.blocks += (t.n + FO_BLOCK - 1) // FO_BLOCK
+            self.job.elements += t.n
+        self.job.tensors = self.tensors
+        self.job.groups = self.groups
+        self.job.count = count
+        self.job.momentum = momentum
+        self.job.flags = ((FO_ZERO_GRADS if zero_grads else 0) | (FO_STATS if diagnostics else 0)
+                          | (FO_FLUSH if flush_subnormals else 0) | (FO_AVERAGE if averages else 0)
+                          | (FO_COUNT_NONFINITE if self.policy == PROPAGATE else 0))
+        self.squares = self.job.squares = <double *> need(PyMem_Calloc(self.job.blocks + 1, sizeof(double)))
+        if self.policy == PROPAGATE:
+            self.nonfinite_counts = <int64_t *> need(PyMem_Calloc(self.job.blocks + 1, sizeof(int64_t)))
+            self.job.nonfinite = self.nonfinite_counts
+        if diagnostics:
+            self.sums = self.job.sums = <fo_sums *> need(PyMem_Calloc(self.job.blocks + 1, sizeof(fo_sums)))
+        self.note_intervals(states, averages)
+
+    def __dealloc__(self):
+        cdef Py_ssize_t i
+        if self.seen_p != NULL and self.seen_g != NULL:
+            for i in range(self.job.count):
+                PyMem_Free(self.seen_p[i].layout)
+                PyMem_Free(self.seen_g[i].layout)
+        for block in (<uintptr_t> self.tensors, <uintptr_t> self.seen_p, <uintptr_t> self.seen_g, <uintptr_t> self.geometry,
+                      <uintptr_t> self.offset, <uintptr_t> self.found, <uintptr_t> self.intervals, <uintptr_t> self.groups,
+                      <uintptr_t> self.hyper, <uintptr_t> self.decays, <uintptr_t> self.scalars,
+                      <uintptr_t> self.trial_scalars, <uintptr_t> self.norms, <uintptr_t> self.squares,
+                      <uintptr_t> self.nonfinite_counts, <uintptr_t> self.sums):
+            PyMem_Free(<void *> <uintptr_t> block)
+
+    # ---- overlap ----
+
+    cdef int note_intervals(self, list states, list averages) except -1:
+        """Bytes that a gradient must not touch, sorted by their start."""
+        cdef Py_ssize_t i, k
+        cdef char *low
+        cdef char *high
+        cdef char *highest = NULL
+        guarded = list(self.arrays)
+        for group in states:
+            guarded.extend(group)
+        guarded.extend(averages)
+        spans = []
+        for i, a in enumerate(guarded):
+            if a.size:
+                bounds(a, &low, &high)
+                spans.append((<uintptr_t> low, <uintptr_t> high, i))
+        spans.sort()
+        self.keep.append(guarded)
+        self.n_intervals = len(spans)
+        self.intervals = <Interval *> need(PyMem_Calloc(len(spans) + 1, sizeof(Interval)))
+        for k, (first, behind, i) in enumerate(spans):
+            self.intervals[k].low = <char *> <uintptr_t> first
+            self.intervals[k].high = <char *> <uintptr_t> behind
+            if self.intervals[k].high > highest:
+                highest = self.intervals[k].high
+            self.intervals[k].highest = highest
+            self.intervals[k].array = i
+        return 0
+
+    cdef Py_ssize_t touched(self, cnp.ndarray a) except -2:
+        """Number of a guarded array that shares memory with a, or -1."""
+        cdef char *low
+        cdef char *high
+        cdef Py_ssize_t left = 0, right = self.n_intervals, middle
+        if cnp.PyArray_SIZE(a) == 0:
+            return -1
+        bounds(a, &low, &high)
+        while left < right:
+            middle = (left + right) // 2
+            if self.intervals[middle].low < high:
+                left = middle + 1
+            else:
+                right = middle
+        left -= 1
+        while left >= 0 and self.intervals[left].highest > low:
+            if self.intervals[left].high > low:
+                guarded = self.keep[len(self.keep) - 1]
+                if np.shares_memory(a, guarded[self.intervals[left].array]):
+                    return self.intervals[left].array
+            left -= 1
+        return -1
+
+    # ---- arrays of one call ----
+
+    cdef bint same(self, Py_ssize_t i, cnp.ndarray a, Seen *seen, int which) noexcept:
+        """Is an array where, and what, it was at the last look? which: 1 for parameters, 2 for gradients."""
+        cdef int nd = cnp.PyArray_NDIM(<cnp.ndarray> PyList_GET_ITEM(self.arrays, i))
+        cdef Py_ssize_t *geometry = self.geometry + self.offset[i]
+        return (<char *> cnp.PyArray_DATA(a) == seen.data and <PyObject *> cnp.PyArray_DESCR(a) == seen.descr
+                and cnp.PyArray_NDIM(a) == nd
+                and memcmp(cnp.PyArray_DIMS(a), geometry, nd * sizeof(Py_ssize_t)) == 0
+                and memcmp(cnp.PyArray_STRIDES(a), geometry + which * nd, nd * sizeof(Py_ssize_t)) == 0)
+
+    cdef int check_params(self) except -1:
+        cdef Py_ssize_t i
+        cdef PyObject *a
+        if walk(self.root, <PyObject *> self.params, self.found) != 0:
+            raise ValueError("params has another shape of tree than when the optimizer was made; make a new optimizer")
+        for i in range(self.job.count):
+            a = self.found[i]
+            if a != PyList_GET_ITEM(self.arrays, i):
+                raise ValueError(f"params{at(self.paths[i])} is not the array that the optimizer was made with; "
+                                 "write into that array (p[...] = values) or make a new optimizer")
+            if not self.same(i, <cnp.ndarray> a, &self.seen_p[i], 1):
+                raise ValueError(f"params{at(self.paths[i])} was resized, reshaped or changed its dtype since the optimizer was "
+                                 "made; make a new optimizer")
+            if not cnp.PyArray_ISWRITEABLE(<cnp.ndarray> a):
+                raise ValueError(f"params{at(self.paths[i])} is read-only; a writable array is needed")
+        return 0
+
+    cdef int take_gradients(self, grads, list converted) except -1:
+        """Point every tensor at its gradient, after all checks."""
+        cdef Py_ssize_t i
+        cdef bint fresh = False
+        if walk(self.root, <PyObject *> grads, self.found) != 0:
+            self.explain_tree(grads)
+        for i in range(self.job.count):
+            # Exactly ndarray: a masked view of the same memory must not pass for what it is a view of.
+            if not (cnp.PyArray_CheckExact(<object> self.found[i])
+                    and self.same(i, <cnp.ndarray> self.found[i], &self.seen_g[i], 2)
+                    and (not self.job.flags & FO_ZERO_GRADS
+                         or cnp.PyArray_ISWRITEABLE(<cnp.ndarray> self.found[i]))):
+                self.take_gradient(i, <object> self.found[i], converted)
+                fresh = True
+        if fresh and self.job.flags & FO_ZERO_GRADS:
+            try:
+                self.check_distinct()
+            except ValueError:
+                for i in range(self.job.count):
+                    self.seen_g[i].data = NULL      # looked at anew by the next step
+                raise
+        return 0
+
+    cdef int take_gradient(self, Py_ssize_t i, g, list converted) except -1:
+        cdef cnp.ndarray p = self.arrays[i], a
+        cdef Py_ssize_t other
+        cdef int nd = cnp.PyArray_NDIM(p)
+        self.seen_g[i].data = NULL
+        name = f"grads{at(self.paths[i])}"
+        if isinstance(g, np.ma.MaskedArray):
+            raise TypeError(f"{name} is a masked array; a plain array is needed (fill it first)")
+        if not isinstance(g, np.ndarray):
+            if not hasattr(g, "__array__"):
+                raise TypeError(f"{name} is {type(g).__name__}; an array of {(<object> p).dtype} is needed")
+            g = np.asarray(g)
+            if self.job.flags & FO_ZERO_GRADS:
+                raise TypeError(f"{name} is not a NumPy array, so zero_grads cannot zero it")
+            converted.append(g)
+        a = g
+        if g.dtype != (<object> p).dtype or not g.dtype.isnative:
+            raise TypeError(f"{name} has dtype {g.dtype}{byte_order(g)}; {(<object> p).dtype} is needed, as "
+                            f"params{at(self.paths[i])} has")
+        if (<object> a).shape != (<object> p).shape:
+            raise ValueError(f"{name} has shape {(<object> a).shape}; {(<object> p).shape} is needed, as "
+                             f"params{at(self.paths[i])} has")
+        if self.job.flags & FO_ZERO_GRADS:
+            if not cnp.PyArray_ISWRITEABLE(a):
+                raise ValueError(f"{name} is read-only; zero_grads needs a writable array")
+            if overlaps_itself(a):
+                raise ValueError(f"{name} reaches the same element by two indices; zero_grads needs an array of its own")
+        other = self.touched(a)
+        if other >= 0:
+            what = f"params{at(self.paths[other])}" if other < self.job.count else "the optimizer's own state"
+            raise ValueError(f"{name} shares memory with {what}; gradients need memory of their own")
+        self.seen_g[i].layout = place(a, self.seen_g[i].layout)
+        self.tensors[i].g_at = self.seen_g[i].layout
+        self.tensors[i].g = <char *> cnp.PyArray_DATA(a)
+        memcpy(self.geometry + self.offset[i] + 2 * nd, cnp.PyArray_STRIDES(a), nd * sizeof(Py_ssize_t))
+        remember(&self.seen_g[i], a)
+        # A dtype equal to the parameter's but another object: its address may be given to a third one later.
+        if <PyObject *> cnp.PyArray_DESCR(a) != self.seen_p[i].descr:
+            self.seen_g[i].data = NULL
+        return 0
+
+    cdef int check_distinct(self) except -1:
+        """With zero_grads no two gradients may share memory: the second would be read after the first was zeroed."""
+        cdef char *low
+        cdef char *high
+        spans = []
+        for i in range(self.job.count):
+            a = <object> self.found[i]
+            if a.size:
+                bounds(a, &low, &high)
+                spans.append((<uintptr_t> low, <uintptr_t> high, i))
+        pair = first_overlap(spans, [<object> self.found[i] for i in range(self.job.count)])
+        if pair is not None:
+            raise ValueError(f"grads{at(self.paths[pair[0]])} and grads{at(self.paths[pair[1]])} share memory; zero_grads needs "
+                             "gradients that do not")
+        return 0
+
+    cdef int explain_tree(self, grads) except -1:
+        from fastopt._trees import flatten_tree
+
+        _, paths = flatten_tree(grads)
+        missing = [p for p in self.paths if p not in set(paths)]
+        extra = [p for p in paths if p not in set(self.paths)]
+        if missing:
+            raise ValueError(f"grads has no {missing[0]!r}, which params has"
+                             + (f" ({len(missing)} paths are missing)" if len(missing) > 1 else ""))
+        if extra:
+            raise ValueError(f"grads has {extra[0]!r}, which params has not"
+                             + (f" ({len(extra)} paths too many)" if len(extra) > 1 else ""))
+        raise ValueError("grads is another shape of tree than params: dicts, lists and tuples must nest alike")
+
+    # ---- numbers ----
+
+    def set_hyper(self, Py_ssize_t group, int index, double value):
+        self.hyper[group * FO_MAX_HYPER + index] = value
+
+    def set_decay(self, Py_ssize_t group, double value):
+        self.decays[group] = value
+
+    def set_average(self, double weight):
+        self.job.average = weight
+
+    def set_clip_value(self, double value):
+        self.job.clip = value
+
+    def get_scalars(self):
+        """Running scalars of the rule, a list a group."""
+        names = api().rules[self.job.rule].scalar_names.decode().split()
+        return [{name: self.scalars[g * FO_MAX_SCALARS + k] for k, name in enumerate(names)} for g in range(self.n_groups)]
+
+    def put_scalars(self, list values):
+        names = api().rules[self.job.rule].scalar_names.decode().split()
+        for g in range(self.n_groups):
+            for k, name in enumerate(names):
+                self.scalars[g * FO_MAX_SCALARS + k] = values[g][name]
+
+    # ---- the step ----
+
+    def step(self, grads):
+        """Take one step. All checks come before the first write."""
+        cdef Py_ssize_t i
+        cdef StepRecord record
+        cdef list converted
+        if not fo_enter(&self.busy):
+            raise RuntimeError("another thread is in a step of this optimizer; an optimizer is for one thread at a time")
+        try:
+            if self.closed is not None:
+                raise RuntimeError(self.closed)
+            self.check_params()
+            converted = []
+            self.take_gradients(grads, converted)
+            # The call's own references: with the GIL released, other threads may empty the user's containers.
+            for i in range(self.job.count):
+                Py_INCREF(<object> self.found[i])
+            try:
+                record = self.run()
+            finally:
+                for i in range(self.job.count):
+                    Py_DECREF(<object> self.found[i])
+            if converted:
+                # These arrays end with this call; what comes next at their addresses must be looked at anew.
+                for i in range(self.job.count):
+                    self.seen_g[i].data = NULL
+            return record
+        finally:
+            fo_leave(&self.busy)
+
+    cdef StepRecord run(self):
+        cdef double norm = -1, factor = 1, scale = self.grad_scale
+        cdef Py_ssize_t g, b
+        cdef int64_t bad = 0
+        cdef int threads = api().get_num_threads()
+        cdef bint release = self.job.elements >= RELEASE
+        cdef StepRecord record = StepRecord.__new__(StepRecord)
+        if self.policy != PROPAGATE or self.clip_norm < INFINITY or self.job.flags & FO_STATS:
+            if release:
+                with nogil:
+                    norm = api().gradient_norm(&self.job, self.norms, threads)
+            else:
+                norm = api().gradient_norm(&self.job, self.norms, threads)
+            if not isfinite(norm) and self.policy != PROPAGATE:
+                bad = self.refuse()
+                if bad:
+                    self.skips += 1
+                    record.step = self.steps
+                    record.norm = norm
+                    record.clip_factor = 1
+                    record.skipped = True
+                    record.skips = self.skips
+                    record.nonfinite = bad
+                    return record
+            norm *= fabs(scale)
+            if self.clip_norm < INFINITY:
+                factor = self.clip_norm / (norm + self.clip_eps)
+                if factor > 1:
+                    factor = 1              # NaN stays: as torch, a NaN norm makes every gradient NaN
+        self.job.scale = -scale * factor if self.maximize else scale * factor
+        memcpy(self.trial_scalars, self.scalars, self.n_groups * FO_MAX_SCALARS * sizeof(double))
+        for g in range(self.n_groups):
+            api().prepare(self.job.rule, self.hyper + g * FO_MAX_HYPER, self.decays[g], self.decoupled, <double> (self.steps + 1),
+                          self.trial_scalars + g * FO_MAX_SCALARS, &self.groups[g])
+        if release:
+            with nogil:
+                api().step(&self.job, threads)
+        else:
+            api().step(&self.job, threads)
+        memcpy(self.scalars, self.trial_scalars, self.n_groups * FO_MAX_SCALARS * sizeof(double))
+        self.steps += 1
+        if self.policy == PROPAGATE:
+            for b in range(self.job.blocks):
+                bad += self.nonfinite_counts[b]
+        record.step = self.steps
+        record.norm = norm
+        record.clip_factor = factor
+        record.skipped = False
+        record.skips = self.skips
+        record.nonfinite = bad
+        if self.job.flags & FO_STATS:
+            record.diagnostics = self.diagnose()
+        return record
+
+    cdef int64_t refuse(self) except -1:
+        """Count the non-finite gradients; raise where the policy says so. 0: the norm alone overflowed."""
+        cdef Py_ssize_t i
+        cdef int64_t bad, total = 0
+        where = []
+        for i in range(self.job.count):
+            if isfinite(self.norms[i]):
+                continue
+            bad = api().count_nonfinite(&self.tensors[i])
+            total += bad
+            if bad:
+                where.append(f"grads{at(self.paths[i])} has {bad} of {self.tensors[i].n} elements")
+        if total and self.policy == RAISE:
+            more = f" (and {len(where) - 3} more arrays)" if len(where) > 3 else ""
+            raise FloatingPointError(f"{', '.join(where[:3])}{more} Inf or NaN at step {self.steps + 1}; nothing was changed. "
+                                     'nonfinite="skip" passes over such steps')
+        return total
+
+    cdef dict diagnose(self):
+        cdef Py_ssize_t i, b
+        cdef fo_sums s
+        out = {}
+        for i in range(self.job.count):
+            s = fo_sums(0, 0, 0, 0, 0)
+            for b in range(self.tensors[i].first, self.tensors[i].first + (self.tensors[i].n + FO_BLOCK - 1) // FO_BLOCK):
+                s.gg += self.sums[b].gg
+                s.pp += self.sums[b].pp
+                s.uu += self.sums[b].uu
+                s.mm += self.sums[b].mm
+                s.gm += self.sums[b].gm
+            p, u = math.sqrt(s.pp), math.sqrt(s.uu)
+            m = math.sqrt(s.gg) * math.sqrt(s.mm)
+            out[self.paths[i]] = {"grad_norm": math.sqrt(s.gg), "param_norm": p, "update_norm": u,
+                                  "update_ratio": u / p if p > 0 else (math.inf if u > 0 else 0.0),
+                                  "cosine": s.gm / m if m > 0 else None}
+        return out
+
+
+cdef void *need(void *block) except NULL:
+    if block == NULL:
+        raise MemoryError
+    return block
+
+
+cdef void remember(Seen *seen, cnp.ndarray a) noexcept:
+    seen.data = <char *> cnp.PyArray_DATA(a)
+    seen.descr = <PyObject *> cnp.PyArray_DESCR(a)
+
+
+cdef str byte_order(a):
+    return "" if a.dtype.isnative else " in foreign byte order"
+
+
+cpdef first_overlap(list spans, list arrays):
+    """The first pair (i, j) of arrays that share memory, from their (low, high, index) bounds; None if none do."""
+    spans = sorted(spans)
+    open_spans = []
+    for low, high, i in spans:
+        open_spans = [s for s in open_spans if s[1] > low]
+        for _, _, j in open_spans:
+            if arrays[i] is arrays[j] or np.shares_memory(arrays[i], arrays[j]):
+                return (min(i, j), max(i, j))
+        open_spans.append((low, high, i))
+    return None
+
+
+def byte_bounds(cnp.ndarray a):
+    """First byte and the byte behind the last of an array, as integers."""
+    cdef char *low
+    cdef char *high
+    bounds(a, &low, &high)
+    return <uintptr_t> low, <uintptr_t> high
+
+
+def floor(list written, cnp.ndarray read, bint twice, int threads):
+    """The yardstick of benchmarks: add read to each written array in one pass; all contiguous, of one dtype and size."""
+    cdef void *pointers[5]
+    cdef Py_ssize_t i, n = read.size
+    cdef int width = FO_F32 if read.dtype == np.float32 else FO_F64
+    if not 1 <= len(written) <= 5:
+        raise ValueError(f"written has {len(written)} arrays; 1 to 5 are needed")
+    for i, a in enumerate([*written, read]):
+        if a.dtype != read.dtype or a.size != n or not a.flags.c_contiguous or a.dtype not in (np.float32, np.float64):
+            raise ValueError("floor needs contiguous arrays of one floating dtype and one size")
+    cdef int count = len(written)
+    for i in range(count):
+        pointers[i] = cnp.PyArray_DATA(<cnp.ndarray> written[i])
+    cdef void *source = cnp.PyArray_DATA(read)
+    with nogil:
+        api().floor(width, pointers, count, source, twice, n, threads)
