@@ -120,8 +120,8 @@ FO_VISIBLE void fo_set_num_threads(int n);            /* 1 <= n <= FO_THREADS_LI
 FO_VISIBLE int fo_get_num_threads(void);
 
 /* ---- the floor, for benchmarks: the streams of a step with trivial arithmetic ----
- * Adds read[n] to each of `written` (1 to 5 arrays of n); reads read[n] once more, before, if `twice`. */
-void fo_floor(int width, void *const *written, int n_written, const void *read, int twice, ptrdiff_t n, int threads);
+ * Adds read[n] to each of `written` (1 to 5 arrays of n); reads read[n] once more, before, if `twice`. All of it `repeat` times. */
+void fo_floor(int width, void *const *written, int n_written, const void *read, int twice, ptrdiff_t n, int threads, int repeat);
 
 /* ---- every call above as a pointer, for modules that do not link csrc themselves ---- */
 typedef struct {
@@ -133,7 +133,7 @@ typedef struct {
     void (*step)(const fo_job *job, int threads);
     double (*gradient_norm)(const fo_job *job, double *norms, int threads);
     int64_t (*count_nonfinite)(const fo_tensor *t);
-    void (*floor)(int width, void *const *written, int n_written, const void *read, int twice, ptrdiff_t n, int threads);
+    void (*floor)(int width, void *const *written, int n_written, const void *read, int twice, ptrdiff_t n, int threads, int repeat);
 } fo_api;
 const fo_api *fo_get_api(void);
 

@@ -50,15 +50,19 @@ static REAL FN(largest)(const REAL *x, ptrdiff_t n)
     return m;
 }
 
-/* How many elements are Inf or NaN: those whose exponent bits are all set. */
+static inline UINT FN(bits)(REAL x)
+{
+    UINT bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+/* Inf or NaN: all exponent bits are set. */
+static inline UINT FN(is_nonfinite)(REAL x) { return (FN(bits)(x) & EXPONENT) == EXPONENT; }
+
 static int64_t FN(nonfinite)(const REAL *x, ptrdiff_t n)
 {
     UINT bad = 0;                                       /* n <= FO_BLOCK: no overflow */
-    for (ptrdiff_t i = 0; i < n; i++) {
-        UINT bits;
-        memcpy(&bits, &x[i], sizeof bits);
-        bad += (bits & EXPONENT) == EXPONENT;
-    }
+    for (ptrdiff_t i = 0; i < n; i++) bad += FN(is_nonfinite)(x[i]);
     return (int64_t)bad;
 }
 

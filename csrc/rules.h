@@ -18,7 +18,7 @@ typedef struct { REAL p, g, s0, s1, s2; } FN(cell);
 
 static inline REAL FN(larger)(REAL a, REAL b) { return a > b ? a : b; }      /* b where either is NaN */
 static inline REAL FN(smaller)(REAL a, REAL b) { return a < b ? a : b; }
-static inline REAL FN(sign)(REAL a) { return (REAL)(a > 0) - (REAL)(a < 0) + (a != a ? a : 0); }   /* NaN stays NaN */
+static inline REAL FN(sign)(REAL a) { return a > 0 ? 1 : a < 0 ? -1 : a; }   /* zeros and NaN as they are */
 
 /* ---- SGD, book algorithm 8.1 ---- */
 typedef struct { REAL lr; } FN(sgd_k);
@@ -99,7 +99,7 @@ typedef struct { REAL lr, rho, rest, eps; } FN(adadelta_k);
 static inline FN(cell) FN(adadelta)(FN(cell) x, FN(adadelta_k) k)
 {
     x.s0 = k.rho * x.s0 + k.rest * (x.g * x.g);
-    REAL u = SQRT(x.s1 + k.eps) / SQRT(x.s0 + k.eps) * x.g;
+    REAL u = SQRT((x.s1 + k.eps) / (x.s0 + k.eps)) * x.g;   /* one root, not two: the divider is the bottleneck */
     x.s1 = k.rho * x.s1 + k.rest * (u * u);
     x.p -= k.lr * u;
     return x;
@@ -147,7 +147,9 @@ static inline FN(cell) FN(nadam)(FN(cell) x, FN(nadam_k) k)
 {
     x.s0 += k.rest1 * (x.g - x.s0);
     x.s1 = k.b2 * x.s1 + k.rest2 * (x.g * x.g);
-    x.p -= (k.step_g * x.g + k.step_m * x.s0) / (SQRT(x.s1) * k.root + k.eps);
+    REAL rate = 1 / (SQRT(x.s1) * k.root + k.eps);
+    x.p -= k.step_g * x.g * rate;                        /* two subtractions, as torch: their roundings of p add up */
+    x.p -= k.step_m * x.s0 * rate;
     return x;
 }
 
@@ -166,12 +168,11 @@ static inline FN(cell) FN(radam)(FN(cell) x, FN(radam_k) k)
 typedef struct { REAL minus, plus, least, most; } FN(rprop_k);
 static inline FN(cell) FN(rprop)(FN(cell) x, FN(rprop_k) k)
 {
-    REAL agree = FN(sign)(x.g) * FN(sign)(x.s0);             /* not g * prev, which may underflow to 0 */
+    REAL side = FN(sign)(x.g), agree = side * FN(sign)(x.s0);       /* not g * prev, which may underflow to 0 */
     REAL factor = agree > 0 ? k.plus : agree < 0 ? k.minus : 1;
     x.s1 = FN(smaller)(FN(larger)(x.s1 * factor, k.least), k.most);
-    x.g = agree < 0 ? 0 : x.g;
-    x.p -= FN(sign)(x.g) * x.s1;
-    x.s0 = x.g;
+    x.s0 = agree < 0 ? 0 : x.g;
+    x.p -= (agree < 0 ? 0 : side) * x.s1;
     return x;
 }
 

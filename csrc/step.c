@@ -99,10 +99,13 @@ double fo_gradient_norm(const fo_job *job, double *norms, int threads)
     return largest_norm * sqrt(scaled);
 }
 
-void fo_floor(int width, void *const *written, int n_written, const void *read, int twice, ptrdiff_t n, int threads)
+void fo_floor(int width, void *const *written, int n_written, const void *read, int twice, ptrdiff_t n, int threads, int repeat)
 {
     fo_floor_job job = { written, read, width, n_written, n };
+    const fo_kernels *kernels = fo_current();
     if (n < SERIAL) threads = 1;
-    if (twice) fo_parallel(fo_current()->floor_read, &job, fo_blocks(n), GRAIN, threads);
-    fo_parallel(fo_current()->floor_step, &job, fo_blocks(n), GRAIN, threads);
+    for (int i = 0; i < repeat; i++) {
+        if (twice) fo_parallel(kernels->floor_read, &job, fo_blocks(n), GRAIN, threads);
+        fo_parallel(kernels->floor_step, &job, fo_blocks(n), GRAIN, threads);
+    }
 }

@@ -79,7 +79,8 @@ cdef extern from "fastopt.h" nogil:
         void (*step)(const fo_job *job, int threads) noexcept nogil
         double (*gradient_norm)(const fo_job *job, double *norms, int threads) noexcept nogil
         int64_t (*count_nonfinite)(const fo_tensor *t) noexcept nogil
-        void (*floor)(int width, void **written, int n_written, const void *read, int twice, Py_ssize_t n, int threads) noexcept nogil
+        void (*floor)(int width, void **written, int n_written, const void *read, int twice, Py_ssize_t n,
+                      int threads, int repeat) noexcept nogil
 
     const fo_api *fo_get_api()
     const char *fo_isa_name(int i)

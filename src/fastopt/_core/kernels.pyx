@@ -755,8 +755,11 @@ def byte_bounds(cnp.ndarray a):
     return <uintptr_t> low, <uintptr_t> high
 
 
-def floor(list written, cnp.ndarray read, bint twice, int threads):
-    """The yardstick of benchmarks: add read to each written array in one pass; all contiguous, of one dtype and size."""
+def floor(list written, cnp.ndarray read, bint twice, int threads, int repeat=1):
+    """The yardstick of benchmarks: add read to each written array in one pass; all contiguous, of one dtype and size.
+
+    With twice, read is read once more before. All of it repeat times, so that small sizes are not timed with this call.
+    """
     cdef void *pointers[5]
     cdef Py_ssize_t i, n = read.size
     cdef int width = FO_F32 if read.dtype == np.float32 else FO_F64
@@ -770,4 +773,4 @@ def floor(list written, cnp.ndarray read, bint twice, int threads):
         pointers[i] = cnp.PyArray_DATA(<cnp.ndarray> written[i])
     cdef void *source = cnp.PyArray_DATA(read)
     with nogil:
-        api().floor(width, pointers, count, source, twice, n, threads)
+        api().floor(width, pointers, count, source, twice, n, threads, repeat)
