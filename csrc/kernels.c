@@ -8,6 +8,7 @@
 #define REAL float
 #define SQRT sqrtf
 #define FABS fabsf
+#define COPYSIGN copysignf
 #define UINT uint32_t
 #define EXPONENT UINT32_C(0x7f800000)
 #define FN(x) x##_f32
@@ -18,6 +19,7 @@
 #undef REAL
 #undef SQRT
 #undef FABS
+#undef COPYSIGN
 #undef UINT
 #undef EXPONENT
 #undef FN
@@ -25,6 +27,7 @@
 #define REAL double
 #define SQRT sqrt
 #define FABS fabs
+#define COPYSIGN copysign
 #define UINT uint64_t
 #define EXPONENT UINT64_C(0x7ff0000000000000)
 #define FN(x) x##_f64

@@ -18,7 +18,7 @@ static void FN(dot_into)(FN(lanes) *acc, const REAL *x, const REAL *y, REAL cx, 
 }
 
 /* Adds the squares of c x[i]. Apart from dot_into because it is the one read pass that a guarded step pays for. */
-static void FN(squares_into)(FN(lanes) *acc, const REAL *x, ptrdiff_t n)
+static inline void FN(squares_into)(FN(lanes) *acc, const REAL *x, ptrdiff_t n)
 {
     FN(lanes) a = *acc;
     ptrdiff_t i = 0;
@@ -34,13 +34,13 @@ static void FN(squares_into)(FN(lanes) *acc, const REAL *x, ptrdiff_t n)
     *acc = a;
 }
 
-static double FN(fold)(const FN(lanes) *acc)
+static inline double FN(fold)(const FN(lanes) *acc)
 {
-    double v[16];
-    memcpy(v, acc->v, sizeof v);
-    for (int width = 8; width > 0; width /= 2)
-        for (int j = 0; j < width; j++) v[j] += v[j + width];
-    return v[0];
+    const double *v = acc->v;
+    double a[8], b[4];
+    for (int j = 0; j < 8; j++) a[j] = v[j] + v[j + 8];
+    for (int j = 0; j < 4; j++) b[j] = a[j] + a[j + 4];
+    return (b[0] + b[2]) + (b[1] + b[3]);
 }
 
 static REAL FN(largest)(const REAL *x, ptrdiff_t n)
@@ -113,19 +113,21 @@ static void FN(scatter)(char *base, const fo_layout *at, REAL *tile, ptrdiff_t s
 static double FN(squares_block)(const fo_tensor *t, ptrdiff_t start, ptrdiff_t n, REAL c)
 {
     FN(lanes) acc = { { 0 } };
+    if (!t->g_at && c == 1) {                           /* the common case, with nothing in its way */
+        FN(squares_into)(&acc, (const REAL *)t->g + start, n);
+        return FN(fold)(&acc);
+    }
     enum { TILE = 1024 };
     REAL tile[TILE];
-    for (ptrdiff_t done = 0; done < n;) {
-        ptrdiff_t len = n - done;
+    for (ptrdiff_t done = 0; done < n; done += TILE) {
+        ptrdiff_t len = n - done < TILE ? n - done : TILE;
         const REAL *g = (const REAL *)t->g + start + done;
         if (t->g_at) {
-            len = len < TILE ? len : TILE;
             FN(gather)(tile, t->g, t->g_at, start + done, len);
             g = tile;
         }
         if (c == 1) FN(squares_into)(&acc, g, len);
         else FN(dot_into)(&acc, g, g, c, c, len);
-        done += len;
     }
     return FN(fold)(&acc);
 }

@@ -6,7 +6,8 @@
  * hyper-parameters h[] and the step's number t = 1, 2, ... into coefficients. prep exists once, in double; the float
  * coefficients are its results rounded once.
  *
- * Same bits everywhere: formulas use only + - * /, SQRT, comparisons and FABS, which every instruction set rounds alike.
+ * Same bits everywhere: formulas use only + - * /, SQRT, comparisons, FABS and COPYSIGN, which every instruction
+ * set rounds alike.
  * pow and friends stay in prep. Left out on purpose: weight decay, clipping, averages; they belong to every rule
  * alike and live in loops.h.
  *
@@ -18,7 +19,8 @@ typedef struct { REAL p, g, s0, s1, s2; } FN(cell);
 
 static inline REAL FN(larger)(REAL a, REAL b) { return a > b ? a : b; }      /* b where either is NaN */
 static inline REAL FN(smaller)(REAL a, REAL b) { return a < b ? a : b; }
-static inline REAL FN(sign)(REAL a) { return a > 0 ? 1 : a < 0 ? -1 : a; }   /* zeros and NaN as they are */
+/* size sign(a), for size >= 0; 0 for NaN, as torch */
+static inline REAL FN(toward)(REAL size, REAL a) { return FABS(a) > 0 ? COPYSIGN(size, a) : 0; }
 
 /* ---- SGD, book algorithm 8.1 ---- */
 typedef struct { REAL lr; } FN(sgd_k);
@@ -168,11 +170,11 @@ static inline FN(cell) FN(radam)(FN(cell) x, FN(radam_k) k)
 typedef struct { REAL minus, plus, least, most; } FN(rprop_k);
 static inline FN(cell) FN(rprop)(FN(cell) x, FN(rprop_k) k)
 {
-    REAL side = FN(sign)(x.g), agree = side * FN(sign)(x.s0);       /* not g * prev, which may underflow to 0 */
+    REAL agree = FN(toward)(1, x.g) * x.s0;               /* not g * prev, which may underflow to 0 */
     REAL factor = agree > 0 ? k.plus : agree < 0 ? k.minus : 1;
     x.s1 = FN(smaller)(FN(larger)(x.s1 * factor, k.least), k.most);
     x.s0 = agree < 0 ? 0 : x.g;
-    x.p -= (agree < 0 ? 0 : side) * x.s1;
+    x.p -= FN(toward)(x.s1, x.s0);
     return x;
 }
 
@@ -181,7 +183,7 @@ typedef struct { REAL lr, rest1, rest2; } FN(lion_k);
 static inline FN(cell) FN(lion)(FN(cell) x, FN(lion_k) k)
 {
     REAL u = x.s0 + k.rest1 * (x.g - x.s0);
-    x.p -= k.lr * FN(sign)(u);
+    x.p -= FN(toward)(k.lr, u);
     x.s0 += k.rest2 * (x.g - x.s0);
     return x;
 }

@@ -7,6 +7,7 @@
 #define REAL double
 #define SQRT sqrt
 #define FABS fabs
+#define COPYSIGN copysign
 #define FN(x) x##_f64
 #include "rules.h"
 

@@ -9,7 +9,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.math cimport INFINITY, fabs, isfinite
 from libc.stdint cimport int64_t, uintptr_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcpy
 cimport numpy as cnp
 
 from fastopt._core.csrc cimport (FO_AVERAGE, FO_BLOCK, FO_COUNT_NONFINITE, FO_F32, FO_F64, FO_FLUSH, FO_MAX_DIMS,
@@ -301,6 +301,7 @@ cdef class Stepper:
     cdef bint decoupled
     cdef Node root
     cdef list arrays, keep
+    cdef list converted             # arrays made for gradients of other types; they live for one call
     cdef readonly list paths
     cdef readonly object params
     cdef readonly int n_hyper
@@ -317,6 +318,7 @@ cdef class Stepper:
         cdef cnp.ndarray a
         self.arrays = []
         self.keep = []
+        self.converted = []
         self.params = params
         self.paths = paths
         self.root = build(params, self.arrays)
@@ -453,12 +455,17 @@ cdef class Stepper:
 
     cdef bint same(self, Py_ssize_t i, cnp.ndarray a, Seen *seen, int which) noexcept:
         """Is an array where, and what, it was at the last look? which: 1 for parameters, 2 for gradients."""
-        cdef int nd = cnp.PyArray_NDIM(<cnp.ndarray> PyList_GET_ITEM(self.arrays, i))
+        cdef int d, nd = cnp.PyArray_NDIM(<cnp.ndarray> PyList_GET_ITEM(self.arrays, i))
         cdef Py_ssize_t *geometry = self.geometry + self.offset[i]
-        return (<char *> cnp.PyArray_DATA(a) == seen.data and <PyObject *> cnp.PyArray_DESCR(a) == seen.descr
-                and cnp.PyArray_NDIM(a) == nd
-                and memcmp(cnp.PyArray_DIMS(a), geometry, nd * sizeof(Py_ssize_t)) == 0
-                and memcmp(cnp.PyArray_STRIDES(a), geometry + which * nd, nd * sizeof(Py_ssize_t)) == 0)
+        cdef cnp.npy_intp *shape = cnp.PyArray_DIMS(a)
+        cdef cnp.npy_intp *strides = cnp.PyArray_STRIDES(a)
+        if (<char *> cnp.PyArray_DATA(a) != seen.data or <PyObject *> cnp.PyArray_DESCR(a) != seen.descr
+                or cnp.PyArray_NDIM(a) != nd):
+            return False
+        for d in range(nd):
+            if shape[d] != geometry[d] or strides[d] != geometry[which * nd + d]:
+                return False
+        return True
 
     cdef int check_params(self) except -1:
         cdef Py_ssize_t i
@@ -477,7 +484,7 @@ cdef class Stepper:
                 raise ValueError(f"params{at(self.paths[i])} is read-only; a writable array is needed")
         return 0
 
-    cdef int take_gradients(self, grads, list converted) except -1:
+    cdef int take_gradients(self, grads) except -1:
         """Point every tensor at its gradient, after all checks."""
         cdef Py_ssize_t i
         cdef bint fresh = False
@@ -489,7 +496,7 @@ cdef class Stepper:
                     and self.same(i, <cnp.ndarray> self.found[i], &self.seen_g[i], 2)
                     and (not self.job.flags & FO_ZERO_GRADS
                          or cnp.PyArray_ISWRITEABLE(<cnp.ndarray> self.found[i]))):
-                self.take_gradient(i, <object> self.found[i], converted)
+                self.take_gradient(i, <object> self.found[i])
                 fresh = True
         if fresh and self.job.flags & FO_ZERO_GRADS:
             try:
@@ -500,7 +507,7 @@ cdef class Stepper:
                 raise
         return 0
 
-    cdef int take_gradient(self, Py_ssize_t i, g, list converted) except -1:
+    cdef int take_gradient(self, Py_ssize_t i, g) except -1:
         cdef cnp.ndarray p = self.arrays[i], a
         cdef Py_ssize_t other
         cdef int nd = cnp.PyArray_NDIM(p)
@@ -514,7 +521,7 @@ cdef class Stepper:
             g = np.asarray(g)
             if self.job.flags & FO_ZERO_GRADS:
                 raise TypeError(f"{name} is not a NumPy array, so zero_grads cannot zero it")
-            converted.append(g)
+            self.converted.append(g)
         a = g
         if g.dtype != (<object> p).dtype or not g.dtype.isnative:
             raise TypeError(f"{name} has dtype {g.dtype}{byte_order(g)}; {(<object> p).dtype} is needed, as "
@@ -602,15 +609,13 @@ cdef class Stepper:
         """Take one step. All checks come before the first write."""
         cdef Py_ssize_t i
         cdef StepRecord record
-        cdef list converted
         if not fo_enter(&self.busy):
             raise RuntimeError("another thread is in a step of this optimizer; an optimizer is for one thread at a time")
         try:
             if self.closed is not None:
                 raise RuntimeError(self.closed)
             self.check_params()
-            converted = []
-            self.take_gradients(grads, converted)
+            self.take_gradients(grads)
             # The call's own references: with the GIL released, other threads may empty the user's containers.
             for i in range(self.job.count):
                 Py_INCREF(<object> self.found[i])
@@ -619,12 +624,12 @@ cdef class Stepper:
             finally:
                 for i in range(self.job.count):
                     Py_DECREF(<object> self.found[i])
-            if converted:
-                # These arrays end with this call; what comes next at their addresses must be looked at anew.
-                for i in range(self.job.count):
-                    self.seen_g[i].data = NULL
             return record
         finally:
+            if PyList_GET_SIZE(self.converted) > 0:
+                self.converted.clear()
+                for i in range(self.job.count):
+                    self.seen_g[i].data = NULL      # what comes next at their addresses is looked at anew
             fo_leave(&self.busy)
 
     cdef StepRecord run(self):
