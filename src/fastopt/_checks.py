@@ -19,7 +19,7 @@ def check_number(
     above: bool = False,
     below: bool = False,
 ) -> float:
-    """`value` as a float in ``[low, high]``; `above` and `below` leave out the end itself; never NaN or Inf."""
+    """`value` as a finite float in ``[low, high]``; `above` and `below` leave out the end itself."""
     if high < math.inf:
         wanted = f"a number in {'(' if above else '['}{low:g}, {high:g}{')' if below else ']'}"
     elif low == -math.inf:

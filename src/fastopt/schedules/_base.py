@@ -15,7 +15,8 @@ class Schedule:
     """A value as a function of the step number; the base class of the schedules of this package.
 
     Any callable that takes the step number ``t`` (1 for the first step) and returns a number is a
-    schedule to the rest of the library; this class adds the check of `t` and a subclass gives ``_at``.
+    schedule to the rest of the library; this class only says so and checks fields. A subclass refuses a
+    `t` below 1 (`bad_step`) in its own ``__call__``: one Python call a step, not two.
 
     Notes
     -----
@@ -25,12 +26,7 @@ class Schedule:
 
     def __call__(self, t: int) -> float:
         """The value at step `t`, 1 for the first step."""
-        if not t >= 1:
-            raise ValueError(f"{type(self).__name__}: t is {t!r}; steps count from 1")
-        return self._at(t)
-
-    def _at(self, t: int) -> float:
-        raise NotImplementedError(f"{type(self).__name__} gives no _at")
+        raise NotImplementedError(f"{type(self).__name__} gives no __call__")
 
     def _number(self, name: str, low: float = 0.0, high: float = float("inf"), **ends: bool) -> None:
         """Check a field and keep it as a float (`above`, `below` as in `check_number`)."""
@@ -62,6 +58,11 @@ class Schedule:
         object.__setattr__(self, name, value)
 
 
+def bad_step(schedule: Schedule, t: int) -> ValueError:
+    """The error for a step below 1."""
+    return ValueError(f"{type(schedule).__name__}: t is {t!r}; steps count from 1")
+
+
 def items(owner: str, name: str, given: Any) -> list[Any]:
     """The entries of a sequence that was given as an argument."""
     if isinstance(given, str) or not isinstance(given, Iterable):
@@ -76,7 +77,7 @@ def as_schedule(owner: str, name: str, given: Any) -> Callable[[int], float]:
     if isinstance(given, type):
         raise TypeError(f"{owner}: {name} is the class {given.__name__}; an instance of it is wanted")
     if callable(given):
-        return given  # type: ignore[no-any-return]
+        return given
     if not isinstance(given, Real):
         raise TypeError(f"{owner}: {name} is {given!r}; a number or a function of the step is wanted")
     return constant(check_number(owner, name, given))

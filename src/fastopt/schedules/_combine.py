@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from fastopt.schedules._base import Schedule, ScheduleLike, as_schedule, items
+from fastopt.schedules._base import Schedule, ScheduleLike, as_schedule, bad_step, items
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,9 @@ class join(Schedule):
                 "one schedule more than boundaries is wanted"
             )
 
-    def _at(self, t: int) -> float:
+    def __call__(self, t: int) -> float:
+        if t < 1:
+            raise bad_step(self, t)
         i = bisect_left(self.boundaries, t)
         return self.schedules[i](t - self.boundaries[i - 1] if i else t)  # type: ignore[operator]
 
@@ -91,7 +93,9 @@ class scale(Schedule):
         self._set("schedule", as_schedule("scale", "schedule", self.schedule))
         self._number("factor")
 
-    def _at(self, t: int) -> float:
+    def __call__(self, t: int) -> float:
+        if t < 1:
+            raise bad_step(self, t)
         return self.factor * self.schedule(t)  # type: ignore[operator]
 
 
@@ -132,7 +136,9 @@ class chain(Schedule):
     def __repr__(self) -> str:
         return f"chain({', '.join(map(repr, self.schedules))})"
 
-    def _at(self, t: int) -> float:
+    def __call__(self, t: int) -> float:
+        if t < 1:
+            raise bad_step(self, t)
         product = 1.0
         for schedule in self.schedules:
             product *= schedule(t)

@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fastopt.schedules._base import Schedule, blend
+from fastopt.schedules._base import Schedule, bad_step, blend
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,9 @@ class constant(Schedule):
     def __post_init__(self) -> None:
         self._number("value")
 
-    def _at(self, t: int) -> float:
+    def __call__(self, t: int) -> float:
+        if t < 1:
+            raise bad_step(self, t)
         return self.value
 
 
@@ -87,7 +89,9 @@ class linear(Schedule):
         self._number("end")
         self._integer("steps")
 
-    def _at(self, t: int) -> float:
+    def __call__(self, t: int) -> float:
+        if t < 1:
+            raise bad_step(self, t)
         if t >= self.steps:
             return self.end  # type: ignore[return-value]
         return blend(self.start, self.end, (self.steps - t) / self.steps)  # type: ignore[arg-type]
@@ -137,7 +141,9 @@ class polynomial(Schedule):
         self._integer("steps")
         self._number("power", above=True)
 
-    def _at(self, t: int) -> float:
+    def __call__(self, t: int) -> float:
+        if t < 1:
+            raise bad_step(self, t)
         left = self.steps + 1 - t
         if left <= 0:
             return self.end
@@ -193,7 +199,9 @@ class cosine(Schedule):
         self._integer("steps")
         self._number("end")
 
-    def _at(self, t: int) -> float:
+    def __call__(self, t: int) -> float:
+        if t < 1:
+            raise bad_step(self, t)
         if t > self.steps:
             return self.end
         return blend(self.start, self.end, cosine_weight(t - 1, self.steps))
@@ -241,7 +249,9 @@ class step(Schedule):
         self._integer("every")
         self._number("factor", 0.0, 1.0, above=True)
 
-    def _at(self, t: int) -> float:
+    def __call__(self, t: int) -> float:
+        if t < 1:
+            raise bad_step(self, t)
         return self.value * self.factor ** ((t - 1) // self.every)
 
 
@@ -283,7 +293,9 @@ class multistep(Schedule):
         self._boundaries("milestones")
         self._number("factor", 0.0, 1.0, above=True)
 
-    def _at(self, t: int) -> float:
+    def __call__(self, t: int) -> float:
+        if t < 1:
+            raise bad_step(self, t)
         return self.value * self.factor ** bisect_left(self.milestones, t)
 
 
@@ -327,7 +339,9 @@ class piecewise(Schedule):
                 "one value more than boundaries is wanted"
             )
 
-    def _at(self, t: int) -> float:
+    def __call__(self, t: int) -> float:
+        if t < 1:
+            raise bad_step(self, t)
         return self.values[bisect_left(self.boundaries, t)]
 
 
@@ -375,7 +389,9 @@ class exponential(Schedule):
         self._number("rate", 0.0, 1.0, above=True)
         self._integer("every")
 
-    def _at(self, t: int) -> float:
+    def __call__(self, t: int) -> float:
+        if t < 1:
+            raise bad_step(self, t)
         return self.value * self.rate ** ((t - 1) / self.every)
 
 
@@ -429,5 +445,7 @@ class inverse_time(Schedule):
         self._integer("every")
         self._number("power", 0.0, 1.0, above=True)
 
-    def _at(self, t: int) -> float:
+    def __call__(self, t: int) -> float:
+        if t < 1:
+            raise bad_step(self, t)
         return self.value / (1.0 + self.rate * (t - 1) / self.every) ** self.power

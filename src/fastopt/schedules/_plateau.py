@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fastopt._checks import check_choice, check_integer, check_number
-from fastopt.schedules._base import Schedule
+from fastopt.schedules._base import Schedule, bad_step
 
 
 @dataclass
@@ -89,7 +89,9 @@ class Plateau(Schedule):
         check_choice("Plateau", "mode", self.mode, ("min", "max"))
         self.current = self.value
 
-    def _at(self, t: int) -> float:
+    def __call__(self, t: int) -> float:
+        if t < 1:
+            raise bad_step(self, t)
         return self.current
 
     def update(self, metric: float) -> float:
@@ -125,7 +127,7 @@ class Plateau(Schedule):
         return x < self.best - margin if self.mode == "min" else x > self.best + margin
 
     def state_dict(self) -> dict[str, Any]:
-        """What `update` has changed: ``current``, ``best``, ``bad`` and ``waiting``, plain numbers or None."""
+        """What `update` changes: ``current``, ``best``, ``bad``, ``waiting``; plain numbers or None."""
         return {"current": self.current, "best": self.best, "bad": self.bad, "waiting": self.waiting}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -62,7 +62,9 @@ def plot(
     functions = [as_schedule("plot", f"schedules[{i}]", s) for i, s in enumerate(schedules)]
     names = [shorten(repr(f), 60, placeholder=" ...") for f in functions] if labels is None else list(labels)
     if len(names) != len(functions):
-        raise ValueError(f"plot: {len(names)} labels and {len(functions)} schedules; one label each is wanted")
+        raise ValueError(
+            f"plot: {len(names)} labels and {len(functions)} schedules; one label each is wanted"
+        )
     t = np.unique(np.linspace(1, steps, min(steps, _POINTS)).round().astype(np.int64)).tolist()
     curves = [[f(k) for k in t] for f in functions]
 
