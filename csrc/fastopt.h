@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "threads.h"
+#include "shuffle.h"
 
 #if defined(__GNUC__)
 #define FO_VISIBLE __attribute__((visibility("default")))      /* looked up by name: threadpoolctl */
@@ -42,7 +43,7 @@ typedef struct {
 } fo_rule_info;
 
 /* Where the elements of an array lie, in C order of their indices; strides in bytes, any sign. */
-typedef struct {
+typedef struct fo_layout {
     int nd;
     ptrdiff_t shape[FO_MAX_DIMS], strides[FO_MAX_DIMS];
 } fo_layout;
@@ -134,6 +135,11 @@ typedef struct {
     double (*gradient_norm)(const fo_job *job, double *norms, int threads);
     int64_t (*count_nonfinite)(const fo_tensor *t);
     void (*floor)(int width, void *const *written, int n_written, const void *read, int twice, ptrdiff_t n, int threads, int repeat);
+    void (*shuffle)(void *order, int wide, ptrdiff_t n, const fo_bits *bits);                        /* these four: shuffle.h */
+    void (*draw)(void *order, int wide, ptrdiff_t count, ptrdiff_t n, const fo_bits *bits);
+    void (*gather)(const fo_rows *arrays, int count, const void *order, int wide, ptrdiff_t first, ptrdiff_t n, ptrdiff_t ahead,
+                   int threads);
+    void (*copy_rows)(const fo_rows *array, char *const out[2], const uint32_t *order, ptrdiff_t n, ptrdiff_t size, int distance);
 } fo_api;
 const fo_api *fo_get_api(void);
 

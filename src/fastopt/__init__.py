@@ -4,11 +4,12 @@ from fastopt import _threads
 
 _threads.start()
 
-from fastopt import averaging, schedules  # noqa: E402
+from fastopt import averaging, data, schedules  # noqa: E402
 from fastopt._core.kernels import StepRecord  # noqa: E402
 from fastopt._info import __version__, build_info  # noqa: E402
 from fastopt._threads import get_num_threads, set_num_threads  # noqa: E402
 from fastopt._trees import flatten  # noqa: E402
+from fastopt.data import Batches  # noqa: E402
 from fastopt.optim import (  # noqa: E402
     SGD,
     Adadelta,
@@ -31,6 +32,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "Batches",
     "Lion",
     "NAdam",
     "Optimizer",
@@ -41,6 +43,7 @@ __all__ = [
     "__version__",
     "averaging",
     "build_info",
+    "data",
     "flatten",
     "get_num_threads",
     "schedules",

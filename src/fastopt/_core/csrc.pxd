@@ -1,5 +1,5 @@
 # The only extern block for csrc/.
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 cdef extern from "fastopt.h" nogil:
     enum:
@@ -68,6 +68,18 @@ cdef extern from "fastopt.h" nogil:
         fo_sums *sums
         int64_t *nonfinite
 
+    ctypedef struct fo_bits:
+        void *state
+        uint64_t (*next)(void *state) noexcept nogil
+
+    ctypedef struct fo_rows:
+        const char *data
+        Py_ssize_t step
+        Py_ssize_t bytes
+        Py_ssize_t run
+        const fo_layout *runs
+        char *out
+
     # All calls into csrc, as pointers: runtime.pyx links csrc, the other modules borrow these.
     ctypedef struct fo_api:
         int (*use)(const char *isa) noexcept nogil
@@ -81,6 +93,12 @@ cdef extern from "fastopt.h" nogil:
         int64_t (*count_nonfinite)(const fo_tensor *t) noexcept nogil
         void (*floor)(int width, void **written, int n_written, const void *read, int twice, Py_ssize_t n,
                       int threads, int repeat) noexcept nogil
+        void (*shuffle)(void *order, int wide, Py_ssize_t n, const fo_bits *bits) noexcept nogil
+        void (*draw)(void *order, int wide, Py_ssize_t count, Py_ssize_t n, const fo_bits *bits) noexcept nogil
+        void (*gather)(const fo_rows *arrays, int count, const void *order, int wide, Py_ssize_t first, Py_ssize_t n,
+                       Py_ssize_t ahead, int threads) noexcept nogil
+        void (*copy_rows)(const fo_rows *array, char **out, const uint32_t *order, Py_ssize_t n, Py_ssize_t size,
+                          int distance) noexcept nogil
 
     const fo_api *fo_get_api()
     const char *fo_isa_name(int i)
