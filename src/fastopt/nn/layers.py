@@ -415,7 +415,7 @@ def check_layers(layers: Sequence[Any], where: str) -> tuple[Layer, ...]:
     if not layers:
         raise ValueError(f"{where} got no layers; at least one is needed")
     for i, layer in enumerate(layers):
-        if not isinstance(layer, Layer):
+        if type(layer) not in (*KINDS.values(), Residual):
             raise TypeError(f"layer {i} of {where} is {type(layer).__name__}; a fastopt.nn layer is needed")
     return tuple(layers)
 

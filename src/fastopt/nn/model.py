@@ -10,7 +10,7 @@ import numpy as np
 
 from fastopt._trees import flatten, flatten_tree, map_tree
 from fastopt.nn import layers as nn
-from fastopt.nn.losses import Loss, SoftmaxCrossEntropy
+from fastopt.nn.losses import LabelLoss, Loss, SoftmaxCrossEntropy, ValueLoss
 
 __all__ = ["Sequential", "mlp"]
 
@@ -73,7 +73,7 @@ class Sequential:
 
     def _describe(self, layers: tuple[nn.Layer, ...], loss: Loss, dtype: Any) -> None:
         """Everything but arrays; checks that the parts fit."""
-        if not isinstance(loss, Loss):
+        if not isinstance(loss, (LabelLoss, ValueLoss)):
             raise TypeError(f"loss is {type(loss).__name__}; a loss of fastopt.nn is needed")
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.float32, np.float64):
@@ -121,7 +121,8 @@ class Sequential:
         with self._lock:
             x = _matrix(x, self.n_in)
             plan = self._plans[True].get(len(x)) or self._plan(len(x), True)
-            target = plan.take(x, y)
+            target = self.loss_function.target(y, plan.target, self.n_out)
+            plan.take(x)
             z = plan.chain.forward(plan.x)
             value = self.loss_function.evaluate(z, target, plan.d)
             plan.chain.backward(plan.d)
@@ -146,8 +147,7 @@ class Sequential:
         with self._lock:
             for start in range(0, len(x), CHUNK):
                 rows = slice(start, start + CHUNK)
-                plan = self._forward(x[rows], None)
-                out[rows] = plan.z
+                out[rows] = self._forward(x[rows]).z
         return out
 
     def probabilities(self, x: Any) -> np.ndarray:
@@ -169,8 +169,9 @@ class Sequential:
         with self._lock:
             for start in range(0, len(x), CHUNK):
                 rows = slice(start, start + CHUNK)
-                plan = self._forward(x[rows], y[rows])
-                total += self.loss_function.evaluate(plan.z, plan.target, None) * len(x[rows])
+                plan = self._forward(x[rows])
+                target = self.loss_function.target(y[rows], plan.target, self.n_out)
+                total += self.loss_function.evaluate(plan.z, target, None) * len(x[rows])
         return total / len(x)
 
     def state_dict(self) -> dict[str, Any]:
@@ -201,9 +202,9 @@ class Sequential:
             plans[rows] = plan
         return plans[rows]
 
-    def _forward(self, x: np.ndarray, y: Any) -> _Plan:
+    def _forward(self, x: np.ndarray) -> _Plan:
         plan = self._plan(len(x), False)
-        plan.take(x, y)
+        plan.take(x)
         plan.z = plan.chain.forward(plan.x)
         plan.release()
         return plan
@@ -230,25 +231,22 @@ class _Plan:
     def __init__(self, model: Sequential, rows: int, training: bool) -> None:
         at = nn.Setting(rows, model.dtype, training, model._generators)
         self.chain = nn.Chain(model.layers, model.params, model.grads, model.n_in, at)
-        self.loss = model.loss_function
-        self.target = self.loss.buffer(rows, model.n_out, model.dtype)
+        self.target = model.loss_function.buffer(rows, model.n_out, model.dtype)
         self.d: Any = at.empty(model.n_out) if training else None
         self.x: Any = None
         self.z: Any = None
         self.own_x: Any = None
         self.dtype = model.dtype
-        self.rows, self.n_in, self.n_out = rows, model.n_in, model.n_out
+        self.rows, self.n_in = rows, model.n_in
 
-    def take(self, x: np.ndarray, y: Any) -> np.ndarray:
-        """Check y, then stand x ready in the model's dtype; the targets."""
-        target = self.target if y is None else self.loss.target(y, self.target, self.n_out)
+    def take(self, x: np.ndarray) -> None:
+        """Stand x ready in the model's dtype."""
         if x.dtype != self.dtype or not x.flags.c_contiguous or not x.flags.aligned:
             if self.own_x is None:
                 self.own_x = np.empty((self.rows, self.n_in), self.dtype)
             np.copyto(self.own_x, x, casting="same_kind")
             x = self.own_x
         self.x = x
-        return target
 
     def release(self) -> None:
         self.x = None
