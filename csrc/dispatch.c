@@ -60,6 +60,8 @@ const char *fo_isa(void) { return fo_current()->isa; }
 const char *fo_isa_name(int i) { return i >= 0 && i < BUILT ? built[i]->isa : NULL; }
 int fo_isa_runs(int i) { return i >= 0 && i < BUILT && runs(built[i]->isa); }
 
+const fo_layers *fo_layers_of(int width) { return fo_current()->layers[width]; }
+
 void fo_set_num_threads(int n)
 {
     int most = fo_threads_max();
@@ -70,6 +72,6 @@ int fo_get_num_threads(void) { return atomic_load_explicit(&thread_count, memory
 const fo_api *fo_get_api(void)
 {
     static const fo_api api = { fo_use, fo_isa, fo_get_num_threads, fo_rule_table, fo_prepare, fo_step, fo_gradient_norm,
-                                fo_count_nonfinite, fo_floor, fo_shuffle, fo_draw, fo_gather, fo_copy_rows };
+                                fo_count_nonfinite, fo_floor, fo_layers_of };
     return &api;
 }

@@ -124,6 +124,20 @@ FO_VISIBLE int fo_get_num_threads(void);
  * Adds read[n] to each of `written` (1 to 5 arrays of n); reads read[n] once more, before, if `twice`. All of it `repeat` times. */
 void fo_floor(int width, void *const *written, int n_written, const void *read, int twice, ptrdiff_t n, int threads, int repeat);
 
+/* ---- layers of a small network, for one width; see layers.h for each call ---- */
+enum { FO_NONE, FO_RELU, FO_TANH, FO_SIGMOID, FO_TIMES };
+enum { FO_BINARY_CROSS_ENTROPY, FO_SQUARED, FO_HUBER };
+typedef struct {
+    void (*bias)(void *y, const void *b, ptrdiff_t rows, ptrdiff_t cols, int relu);
+    void (*slope)(int kind, void *d, const void *y, void *sum, ptrdiff_t rows, ptrdiff_t cols);
+    void (*dropout)(const void *u, const void *x, void *y, ptrdiff_t n, double p);
+    double (*softmax_cross_entropy)(const void *z, const int64_t *label, void *d, ptrdiff_t rows, ptrdiff_t cols);
+    double (*hinge)(const void *z, const int64_t *label, void *d, ptrdiff_t rows, ptrdiff_t cols);
+    double (*pointwise)(int kind, const void *z, const void *y, void *d, ptrdiff_t rows, ptrdiff_t cols, double delta);
+    ptrdiff_t (*outside)(const void *x, ptrdiff_t n, double low, double high);
+} fo_layers;
+const fo_layers *fo_layers_of(int width);
+
 /* ---- every call above as a pointer, for modules that do not link csrc themselves ---- */
 typedef struct {
     int (*use)(const char *isa);
@@ -134,12 +148,8 @@ typedef struct {
     void (*step)(const fo_job *job, int threads);
     double (*gradient_norm)(const fo_job *job, double *norms, int threads);
     int64_t (*count_nonfinite)(const fo_tensor *t);
-    void (*floor)(int width, void *const *written, int n_written, const void *read, int twice, ptrdiff_t n, int threads, int repeat);
-    void (*shuffle)(void *order, int wide, ptrdiff_t n, const fo_bits *bits);                        /* these four: shuffle.h */
-    void (*draw)(void *order, int wide, ptrdiff_t count, ptrdiff_t n, const fo_bits *bits);
-    void (*gather)(const fo_rows *arrays, int count, const void *order, int wide, ptrdiff_t first, ptrdiff_t n, ptrdiff_t ahead,
-                   int threads);
-    void (*copy_rows)(const fo_rows *array, char *const out[2], const uint32_t *order, ptrdiff_t n, ptrdiff_t size, int distance);
+    void (*floor)(int width, void *const *written, int n_written, const void *read, int twice, ptrdiff_t n, int threads);
+    const fo_layers *(*layers)(int width);
 } fo_api;
 const fo_api *fo_get_api(void);
 

@@ -8,7 +8,8 @@
 #define REAL float
 #define SQRT sqrtf
 #define FABS fabsf
-#define COPYSIGN copysignf
+#define EXP expf
+#define LOG1P log1pf
 #define UINT uint32_t
 #define EXPONENT UINT32_C(0x7f800000)
 #define FN(x) x##_f32
@@ -16,10 +17,12 @@
 #include "reduce.h"
 #include "loops.h"
 #include "floor.h"
+#include "layers.h"
 #undef REAL
 #undef SQRT
 #undef FABS
-#undef COPYSIGN
+#undef EXP
+#undef LOG1P
 #undef UINT
 #undef EXPONENT
 #undef FN
@@ -27,7 +30,8 @@
 #define REAL double
 #define SQRT sqrt
 #define FABS fabs
-#define COPYSIGN copysign
+#define EXP exp
+#define LOG1P log1p
 #define UINT uint64_t
 #define EXPONENT UINT64_C(0x7ff0000000000000)
 #define FN(x) x##_f64
@@ -35,6 +39,7 @@
 #include "reduce.h"
 #include "loops.h"
 #include "floor.h"
+#include "layers.h"
 
 /* ---- flushing of subnormals, for the calls that ask for it; the caller's setting comes back ---- */
 #if defined(__x86_64__) || defined(_M_X64)
@@ -148,4 +153,5 @@ static void floor_read(void *ctx, ptrdiff_t begin, ptrdiff_t end)
 #define TEXT(x) TEXT_(x)
 #define NAME_(isa) fo_kernels_##isa
 #define NAME(isa) NAME_(isa)
-const fo_kernels NAME(FO_ISA) = { TEXT(FO_ISA), step, squares, floor_step, floor_read, squares_scaled, inspect };
+const fo_kernels NAME(FO_ISA) = { TEXT(FO_ISA), step, squares, floor_step, floor_read, squares_scaled, inspect,
+                                     { &layers_f32, &layers_f64 } };

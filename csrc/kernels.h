@@ -10,6 +10,7 @@ typedef struct {
     fo_task floor_step, floor_read;                                         /* ctx: const fo_floor_job; pieces: blocks of elements */
     double (*squares_scaled)(const fo_tensor *t, double c);                 /* sum of (c g)^2 over a whole tensor */
     int64_t (*inspect)(const fo_tensor *t, double *largest);                /* Inf and NaN, and the largest |g| */
+    const fo_layers *layers[FO_WIDTHS];
 } fo_kernels;
 
 typedef struct {

@@ -68,17 +68,28 @@ cdef extern from "fastopt.h" nogil:
         fo_sums *sums
         int64_t *nonfinite
 
-    ctypedef struct fo_bits:
-        void *state
-        uint64_t (*next)(void *state) noexcept nogil
+    enum:
+        FO_NONE
+        FO_RELU
+        FO_TANH
+        FO_SIGMOID
+        FO_TIMES
+        FO_BINARY_CROSS_ENTROPY
+        FO_SQUARED
+        FO_HUBER
 
-    ctypedef struct fo_rows:
-        const char *data
-        Py_ssize_t step
-        Py_ssize_t bytes
-        Py_ssize_t run
-        const fo_layout *runs
-        char *out
+    ctypedef struct fo_layers:
+        void (*bias)(void *y, const void *b, Py_ssize_t rows, Py_ssize_t cols, int relu) noexcept nogil
+        void (*slope)(int kind, void *d, const void *y, void *sum, Py_ssize_t rows,
+                      Py_ssize_t cols) noexcept nogil
+        void (*dropout)(const void *u, const void *x, void *y, Py_ssize_t n, double p) noexcept nogil
+        double (*softmax_cross_entropy)(const void *z, const int64_t *label, void *d, Py_ssize_t rows,
+                                        Py_ssize_t cols) noexcept nogil
+        double (*hinge)(const void *z, const int64_t *label, void *d, Py_ssize_t rows,
+                        Py_ssize_t cols) noexcept nogil
+        double (*pointwise)(int kind, const void *z, const void *y, void *d, Py_ssize_t rows, Py_ssize_t cols,
+                            double delta) noexcept nogil
+        Py_ssize_t (*outside)(const void *x, Py_ssize_t n, double low, double high) noexcept nogil
 
     # All calls into csrc, as pointers: runtime.pyx links csrc, the other modules borrow these.
     ctypedef struct fo_api:
@@ -91,14 +102,8 @@ cdef extern from "fastopt.h" nogil:
         void (*step)(const fo_job *job, int threads) noexcept nogil
         double (*gradient_norm)(const fo_job *job, double *norms, int threads) noexcept nogil
         int64_t (*count_nonfinite)(const fo_tensor *t) noexcept nogil
-        void (*floor)(int width, void **written, int n_written, const void *read, int twice, Py_ssize_t n,
-                      int threads, int repeat) noexcept nogil
-        void (*shuffle)(void *order, int wide, Py_ssize_t n, const fo_bits *bits) noexcept nogil
-        void (*draw)(void *order, int wide, Py_ssize_t count, Py_ssize_t n, const fo_bits *bits) noexcept nogil
-        void (*gather)(const fo_rows *arrays, int count, const void *order, int wide, Py_ssize_t first, Py_ssize_t n,
-                       Py_ssize_t ahead, int threads) noexcept nogil
-        void (*copy_rows)(const fo_rows *array, char **out, const uint32_t *order, Py_ssize_t n, Py_ssize_t size,
-                          int distance) noexcept nogil
+        void (*floor)(int width, void **written, int n_written, const void *read, int twice, Py_ssize_t n, int threads) noexcept nogil
+        const fo_layers *(*layers)(int width) noexcept nogil
 
     const fo_api *fo_get_api()
     const char *fo_isa_name(int i)

@@ -1,0 +1,487 @@
+"""Layers: what each one computes, forward and backward.
+
+A layer is a description: sizes and settings, no arrays. The model owns the arrays. At each batch size it asks
+every layer for a `Stage`: the layer with views of its parameters and gradients, and with buffers for that
+many rows. Stages allocate when they are made and never again. Two rules keep them simple:
+
+- ``forward`` returns the stage's own buffer and leaves its input alone;
+- ``backward`` may overwrite the array it is given, and returns the gradient by the stage's input.
+
+Shapes: a batch is (rows, width); weights are (n_in, n_out), so ``y = x @ w + b``. Batch normalisation will be
+a layer with a stage of its own; initializers will replace ``Layer.fill``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, ndtr
+
+from fastopt._core import layers as kernels
+
+__all__ = ["Dense", "Dropout", "GELU", "Layer", "ReLU", "Residual", "Sigmoid", "Tanh"]
+
+
+@dataclass
+class Setting:
+    """What all stages of a model share at one batch size."""
+
+    rows: int
+    dtype: np.dtype
+    training: bool
+    generators: dict[str, np.random.Generator]  # of the dropout layers, by path
+
+    def empty(self, width: int) -> np.ndarray:
+        return np.empty((self.rows, width), self.dtype)
+
+
+class Stage:
+    """A layer at one batch size."""
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    def backward(self, d: np.ndarray) -> Any:
+        raise NotImplementedError
+
+    def release(self) -> None:
+        """Let go of the input, so that whoever made it may use its memory again."""
+
+
+class Layer:
+    """Base of all layers. Layers compare equal when their settings do."""
+
+    def shapes(self) -> dict[str, Any]:
+        """The tree of shapes of its parameters; empty if it has none."""
+        return {}
+
+    def width(self, n_in: int | None) -> int | None:
+        """Columns of the output for that many of the input; None: not known. ValueError if they misfit."""
+        return n_in
+
+    def fill(self, params: Any, rng: np.random.Generator, follower: Layer | None) -> None:
+        """Write initial values into the parameters."""
+
+    def config(self) -> dict[str, Any]:
+        """Name and settings as JSON can hold them."""
+        return {"layer": type(self).__name__, **asdict(self)}  # type: ignore[call-overload]
+
+
+@dataclass(frozen=True)
+class Dense(Layer):
+    """Affine layer, ``y = x w + b``.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+        Widths, at least 1. ``w`` has shape (n_in, n_out), ``b`` (n_out,).
+
+    Notes
+    ----- With d the gradient by y: ``dw = x^T d``, ``db = sum over rows of d``, ``dx = d w^T``. An activation
+    that follows is done in the same stage.
+
+    ``b`` starts at zero. ``w`` starts, where ReLU or GELU follows, normal with variance 2 / n_in (He et al.,
+    2015, eq. 10), else uniform within sqrt(6 / (n_in + n_out)) (Glorot and Bengio, 2010, eq. 16; Goodfellow
+    et al., *Deep Learning*, eq. 8.23).
+    """
+
+    n_in: int
+    n_out: int
+
+    def __post_init__(self) -> None:
+        for name in ("n_in", "n_out"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+                raise TypeError(f"{name} is {value!r}; a whole number is needed")
+            if value < 1:
+                raise ValueError(f"{name} is {value}; at least 1 is needed")
+            object.__setattr__(self, name, int(value))
+
+    def shapes(self) -> dict[str, Any]:
+        return {"w": (self.n_in, self.n_out), "b": (self.n_out,)}
+
+    def width(self, n_in: int | None) -> int:
+        if n_in not in (None, self.n_in):
+            raise ValueError(f"{self} gets {n_in} columns from the layer before it")
+        return self.n_out
+
+    def fill(self, params: Any, rng: np.random.Generator, follower: Layer | None) -> None:
+        if isinstance(follower, (ReLU, GELU)):
+            w = rng.standard_normal((self.n_in, self.n_out)) * np.sqrt(2 / self.n_in)
+        else:
+            limit = np.sqrt(6 / (self.n_in + self.n_out))
+            w = rng.uniform(-limit, limit, (self.n_in, self.n_out))
+        params["w"][...] = w
+        params["b"][...] = 0
+
+
+class Activation(Layer):
+    """An elementwise function: ``apply`` writes y = f(z), ``kept`` gives what the slope kernel reads."""
+
+    slope: int  # which slope the kernel computes from what was kept
+    in_place = True  # y may be z
+
+    @staticmethod
+    def apply(z: np.ndarray, y: np.ndarray, spare: np.ndarray) -> None:
+        raise NotImplementedError
+
+    @staticmethod
+    def kept(z: np.ndarray, y: np.ndarray, spare: np.ndarray) -> np.ndarray:
+        return y
+
+
+@dataclass(frozen=True)
+class ReLU(Activation):
+    """Rectifier, ``y = max(0, z)``; slope 1 where z > 0, else 0."""
+
+    slope = kernels.RELU
+
+    @staticmethod
+    def apply(z: np.ndarray, y: np.ndarray, spare: np.ndarray) -> None:
+        np.maximum(z, 0, out=y)
+
+
+@dataclass(frozen=True)
+class Tanh(Activation):
+    """Hyperbolic tangent; slope ``1 - y^2``."""
+
+    slope = kernels.TANH
+
+    @staticmethod
+    def apply(z: np.ndarray, y: np.ndarray, spare: np.ndarray) -> None:
+        np.tanh(z, out=y)
+
+
+@dataclass(frozen=True)
+class Sigmoid(Activation):
+    """Logistic function, ``y = 1 / (1 + exp(-z))``; slope ``y (1 - y)``."""
+
+    slope = kernels.SIGMOID
+
+    @staticmethod
+    def apply(z: np.ndarray, y: np.ndarray, spare: np.ndarray) -> None:
+        expit(z, out=y)
+
+
+@dataclass(frozen=True)
+class GELU(Activation):
+    """Gaussian error linear unit, ``y = z Phi(z)``, with the exact Phi(z) = (1 + erf(z / sqrt 2)) / 2.
+
+    Notes
+    -----
+    Slope ``Phi(z) + z exp(-z^2 / 2) / sqrt(2 pi)``. Hendrycks and Gimpel, 2016. No tanh approximation.
+    """
+
+    slope = kernels.TIMES
+    in_place = False
+
+    @staticmethod
+    def apply(z: np.ndarray, y: np.ndarray, spare: np.ndarray) -> None:
+        ndtr(z, out=spare)
+        np.multiply(z, spare, out=y)
+
+    @staticmethod
+    def kept(z: np.ndarray, y: np.ndarray, spare: np.ndarray) -> np.ndarray:
+        np.multiply(z, z, out=y)  # y is free: the layers above are done with it
+        np.multiply(y, -0.5, out=y)
+        np.exp(y, out=y)
+        np.multiply(y, z, out=y)
+        np.multiply(y, 1 / np.sqrt(2 * np.pi).item(), out=y)
+        return np.add(y, spare, out=y)
+
+
+@dataclass(frozen=True)
+class Dropout(Layer):
+    """Inverted dropout: in training an input is 0 with probability p, the others are scaled by 1 / (1 - p).
+
+    Parameters
+    ----------
+    p : float, default 0.5
+        0 <= p < 1.
+
+    Notes
+    ----- Prediction leaves its input alone. Each dropout layer of a model draws from a generator of its own,
+    whose state is part of ``model.state_dict()``. Srivastava et al., 2014; Goodfellow et al., *Deep
+    Learning*, section 7.12.
+    """
+
+    p: float = 0.5
+
+    def __post_init__(self) -> None:
+        if isinstance(self.p, bool) or not isinstance(self.p, (int, float, np.number)):
+            raise TypeError(f"p is {self.p!r}; a number is needed")
+        if not 0 <= self.p < 1:
+            raise ValueError(f"p is {self.p}; 0 <= p < 1 is needed")
+        object.__setattr__(self, "p", float(self.p))
+
+
+@dataclass(frozen=True, init=False)
+class Residual(Layer):
+    """Skip connection, ``y = x + f(x)`` with f the layers inside, which must keep the width.
+
+    Parameters
+    ----------
+    *layers : Layer
+        At least one.
+
+    Notes
+    -----
+    He et al., 2016; Goodfellow et al., *Deep Learning*, section 8.7.5, on models that are easier to optimise.
+    """
+
+    layers: tuple[Layer, ...] = field(default=())
+
+    def __init__(self, *layers: Layer) -> None:
+        object.__setattr__(self, "layers", check_layers(layers, "Residual"))
+        start = entry_width(self.layers)
+        end = chain_width(self.layers, start)
+        if start != end:
+            raise ValueError(f"{self} turns {start} columns into {end}; x + f(x) needs as many")
+
+    def shapes(self) -> dict[str, Any]:
+        return chain_shapes(self.layers)
+
+    def width(self, n_in: int | None) -> int | None:
+        return chain_width(self.layers, n_in)
+
+    def fill(self, params: Any, rng: np.random.Generator, follower: Layer | None) -> None:
+        fill_chain(self.layers, params, rng)
+
+    def config(self) -> dict[str, Any]:
+        return {"layer": "Residual", "layers": [layer.config() for layer in self.layers]}
+
+
+# ---- stages ----
+
+
+class DenseStage(Stage):
+    def __init__(
+        self, layer: Dense, params: Any, grads: Any, act: Activation | None, at: Setting, need: bool
+    ) -> None:
+        self.w, self.b = params["w"], params["b"]
+        self.gw, self.gb = grads["w"], grads["b"]
+        self.w_t = self.w.T
+        self.z = self.y = at.empty(layer.n_out)
+        self.spare = self.z
+        self.relu = isinstance(act, ReLU)  # the one that the bias kernel does on its way
+        self.act = None if self.relu else act
+        self.slope = kernels.NONE if act is None else act.slope
+        if act is not None and not act.in_place:
+            self.y, self.spare = at.empty(layer.n_out), at.empty(layer.n_out)
+        self.dx = at.empty(layer.n_in) if need and at.training else None
+        self.x: Any = None
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        self.x = x
+        np.matmul(x, self.w, self.z)
+        kernels.bias(self.z, self.b, self.relu)
+        if self.act is not None:
+            self.act.apply(self.z, self.y, self.spare)
+        return self.y
+
+    def backward(self, d: np.ndarray) -> Any:
+        kept = self.y if self.act is None else self.act.kept(self.z, self.y, self.spare)
+        kernels.slope(self.slope, d, kept, self.gb)
+        np.matmul(self.x.T, d, self.gw)
+        if self.dx is not None:
+            np.matmul(d, self.w_t, self.dx)
+        return self.dx
+
+    def release(self) -> None:
+        self.x = None
+
+
+class ActivationStage(Stage):
+    def __init__(self, act: Activation, width: int, at: Setting) -> None:
+        self.act, self.y, self.spare = act, at.empty(width), at.empty(0 if act.in_place else width)
+        self.z: Any = None
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        self.z = x
+        self.act.apply(x, self.y, self.spare)
+        return self.y
+
+    def backward(self, d: np.ndarray) -> np.ndarray:
+        kernels.slope(self.act.slope, d, self.act.kept(self.z, self.y, self.spare), None)
+        return d
+
+    def release(self) -> None:
+        self.z = None
+
+
+class DropoutStage(Stage):
+    def __init__(self, layer: Dropout, width: int, rng: np.random.Generator, at: Setting) -> None:
+        self.p, self.rng, self.dtype = layer.p, rng, at.dtype
+        self.u, self.y = at.empty(width), at.empty(width)
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        self.rng.random(dtype=self.dtype, out=self.u)
+        kernels.dropout(self.u, x, self.y, self.p)
+        return self.y
+
+    def backward(self, d: np.ndarray) -> np.ndarray:
+        kernels.dropout(self.u, d, d, self.p)
+        return d
+
+
+class ResidualStage(Stage):
+    def __init__(self, inside: Chain, width: int, at: Setting, need: bool) -> None:
+        self.inside, self.y = inside, at.empty(width)
+        self.skip = at.empty(width) if need and at.training else None
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        return np.add(x, self.inside.forward(x), out=self.y)
+
+    def backward(self, d: np.ndarray) -> Any:
+        if self.skip is None:
+            return self.inside.backward(d)
+        np.copyto(self.skip, d)
+        d = self.inside.backward(d)
+        return np.add(d, self.skip, out=d)
+
+    def release(self) -> None:
+        self.inside.release()
+
+
+class Chain(Stage):
+    """Stages one after another; with ``need`` False, those before the first parameter have no backward."""
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        params: Any,
+        grads: Any,
+        width: int,
+        at: Setting,
+        path: str = "",
+        need: bool = False,
+    ) -> None:
+        self.forwards: list[Callable[[np.ndarray], np.ndarray]] = []
+        self.backwards: list[Callable[[np.ndarray], Any]] = []
+        self.first: Stage | None = None
+        i = 0
+        while i < len(layers):
+            layer, key = layers[i], str(i)
+            here = f"{path}/{key}" if path else key
+            after = layer.width(width)
+            assert after is not None
+            i += 1
+            stage: Stage
+            if isinstance(layer, Dense):
+                follower = layers[i] if i < len(layers) else None
+                act = follower if isinstance(follower, Activation) else None
+                i += act is not None
+                stage = DenseStage(layer, params[key], grads[key], act, at, need)
+            elif isinstance(layer, Activation):
+                stage = ActivationStage(layer, width, at)
+            elif isinstance(layer, Residual):
+                inner = Chain(layer.layers, params.get(key), grads.get(key), width, at, here, need)
+                stage = ResidualStage(inner, width, at, need)
+            elif isinstance(layer, Dropout):
+                if not at.training or layer.p == 0:
+                    continue
+                stage = DropoutStage(layer, width, at.generators[here], at)
+            else:
+                raise TypeError(f"{layer!r} has no stage")
+            need = need or bool(layer.shapes())
+            self.forwards.append(stage.forward)
+            if need:
+                self.backwards.insert(0, stage.backward)
+            self.first = self.first or stage
+            width = after
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        for forward in self.forwards:
+            x = forward(x)
+        return x
+
+    def backward(self, d: np.ndarray) -> Any:
+        for backward in self.backwards:
+            d = backward(d)
+        return d
+
+    def release(self) -> None:
+        if self.first is not None:
+            self.first.release()
+
+
+# ---- chains of layers ----
+
+
+def check_layers(layers: Sequence[Any], where: str) -> tuple[Layer, ...]:
+    if not layers:
+        raise ValueError(f"{where} got no layers; at least one is needed")
+    for i, layer in enumerate(layers):
+        if type(layer) not in (*KINDS.values(), Residual):
+            raise TypeError(f"layer {i} of {where} is {type(layer).__name__}; a fastopt.nn layer is needed")
+    return tuple(layers)
+
+
+def entry_width(layers: Sequence[Layer]) -> int | None:
+    """Columns that the chain wants, told by its first Dense; None if it has none."""
+    for layer in layers:
+        found = layer.n_in if isinstance(layer, Dense) else None
+        if isinstance(layer, Residual):
+            found = entry_width(layer.layers)
+        if found is not None:
+            return found
+    return None
+
+
+def chain_width(layers: Sequence[Layer], n_in: int | None) -> int | None:
+    for layer in layers:
+        n_in = layer.width(n_in)
+    return n_in
+
+
+def chain_shapes(layers: Sequence[Layer]) -> dict[str, Any]:
+    """Shapes of all parameters: a dict by the layer's position, layers without any left out."""
+    return {str(i): layer.shapes() for i, layer in enumerate(layers) if layer.shapes()}
+
+
+def named_shapes(shapes: dict[str, Any], path: str = "") -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Pairs of path and shape from a tree of shapes."""
+    for key, child in shapes.items():
+        here = f"{path}/{key}" if path else key
+        if isinstance(child, dict):
+            yield from named_shapes(child, here)
+        else:
+            yield here, child
+
+
+def fill_chain(layers: Sequence[Layer], params: Any, rng: np.random.Generator) -> None:
+    for i, layer in enumerate(layers):
+        if str(i) in params:
+            layer.fill(params[str(i)], rng, layers[i + 1] if i + 1 < len(layers) else None)
+
+
+def dropout_paths(layers: Sequence[Layer], path: str = "") -> Iterator[str]:
+    for i, layer in enumerate(layers):
+        here = f"{path}/{i}" if path else str(i)
+        if isinstance(layer, Dropout):
+            yield here
+        elif isinstance(layer, Residual):
+            yield from dropout_paths(layer.layers, here)
+
+
+ACTIVATIONS = {"relu": ReLU, "tanh": Tanh, "sigmoid": Sigmoid, "gelu": GELU}
+KINDS = {kind.__name__: kind for kind in (Dense, ReLU, Tanh, Sigmoid, GELU, Dropout)}
+
+
+def layer_from(config: Any) -> Layer:
+    """The layer that ``config()`` described. ValueError for anything else."""
+    if not isinstance(config, dict) or not isinstance(config.get("layer"), str):
+        raise ValueError(f"{config!r:.80} describes no layer")
+    settings = {key: value for key, value in config.items() if key != "layer"}
+    name = config["layer"]
+    if name == "Residual" and set(settings) == {"layers"} and isinstance(settings["layers"], list):
+        return Residual(*map(layer_from, settings["layers"]))
+    if name not in KINDS:
+        raise ValueError(f"layer {name!r:.80} is unknown; known are {', '.join([*KINDS, 'Residual'])}")
+    try:
+        return KINDS[name](**settings)
+    except TypeError as error:
+        raise ValueError(f"layer {name}: {error}") from None
