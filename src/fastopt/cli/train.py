@@ -26,8 +26,8 @@ EPILOG = """\
 The rows are split by --seed (classes in equal shares); columns are standardised with the training rows' mean
 and deviation; text columns become 0/1 features, missing numbers the training median. The task is
 classification when the target is text, true/false, or at most 20 different whole numbers with 5 rows a value
-or more; else regression. The weights kept are those of the epoch with the best validation score (accuracy, then
-loss; for a regression the loss); Ctrl-C stops the run and keeps them.
+or more; else regression. The weights kept are those of the epoch with the best validation score (accuracy,
+then loss; for a regression the loss); Ctrl-C stops the run and keeps them.
 --out DIR gets curve.png and model.safetensors. An earlier run there is replaced; a folder that holds anything
 else and no such run is refused.
 
