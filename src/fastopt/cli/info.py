@@ -8,11 +8,13 @@ import platform
 from typing import Any
 
 import numpy as np
+import scipy
 
 from fastopt.cli import report
 
 __all__ = ["add_arguments", "run"]
 
+NEEDED = [("NumPy", "numpy"), ("SciPy", "scipy"), ("safetensors", "safetensors")]
 OPTIONAL = [
     "rich",
     "matplotlib",
@@ -31,8 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    out = report.console()
-    out.print(report.grid(facts()))
+    report.print_pairs(report.console(), facts())
     return 0
 
 
@@ -48,37 +49,31 @@ def facts() -> list[tuple[str, str]]:
     import fastopt as fo
 
     build = fo.build_info()
-    rows = [("fastopt", fo.__version__)]
-    rows.append(
-        ("Python", f"{platform.python_version()} ({platform.python_implementation()}), {platform.platform()}")
-    )
-    rows += [(name, version(name) or "missing") for name in ("numpy", "scipy", "safetensors")]
-    rows += [
-        (key.replace("_", " "), _text(value))
-        for key, value in build.items()
-        if key not in ("version", "fastopt")
-    ]
-    rows.append(("BLAS of NumPy", blas()))
-    rows.append(("thread pools", pools()))
+    isas = build["isas"]
+    able = [name for name, can in isas.items() if can]
+    forced = ", forced by FASTOPT_ISA" if build["isa_forced"] else ""
     found = [f"{name} {number}" for name in OPTIONAL if (number := version(name))]
     absent = [name for name in OPTIONAL if version(name) is None]
-    rows.append(("optional", ", ".join(found) or "none"))
-    if absent:
-        rows.append(("not installed", ", ".join(absent)))
-    return rows
+    return [
+        ("fastopt", fo.__version__),
+        (
+            "Python",
+            f"{platform.python_version()} ({platform.python_implementation()}), {platform.platform()}",
+        ),
+        *((name, version(package) or "missing") for name, package in NEEDED),
+        ("instruction set", f"{build['isa']}{forced} (this processor has {', '.join(able)})"),
+        ("threads", f"{fo.get_num_threads()} for fastopt (FASTOPT_NUM_THREADS, --threads)"),
+        ("BLAS of NumPy", blas(np)),
+        ("BLAS of SciPy", blas(scipy)),
+        ("thread pools", pools()),
+        ("optional", ", ".join(found) or "none"),
+        *([("not installed", ", ".join(absent))] if absent else []),
+    ]
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{k} {_text(v)}" for k, v in value.items())
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(_text, value))
-    return str(value)
-
-
-def blas() -> str:
-    config: Any = np.show_config(mode="dicts")
-    entry = config.get("Build Dependencies", {}).get("blas", {})
+def blas(package: Any) -> str:
+    """The BLAS that a package was built with."""
+    entry = package.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
     return f"{entry.get('name', 'unknown')} {entry.get('version', '')}".strip()
 
 

@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     rows.append(("written", f"{args.out}: {len(labels)} predictions of {recipe.target.name}"))
     if truth is not None:
         rows.append(("score", agreement(recipe, truth, labels)))
-    out.print(report.grid(rows))
+    report.print_pairs(out, rows)
     return 0
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
 from fastopt.cli.errors import need
 from fastopt.cli.training import History, Score
 
-__all__ = ["console", "Progress", "score_cells", "score_heads", "grid"]
+__all__ = ["console", "Progress", "print_pairs", "score_cells", "score_table"]
 
 PLAIN_LINES = 10  # epochs told when the output is a file
 
@@ -19,24 +20,44 @@ def console() -> Any:
     return rich_console.Console(highlight=False, soft_wrap=True)
 
 
-def grid(rows: list[tuple[str, str]]) -> Any:
-    """Two columns without lines: what, and what it is."""
+def print_pairs(out: Any, rows: Sequence[tuple[str, str]]) -> None:
+    """Two columns: what, and what it is; folded to the terminal's width, one line each elsewhere."""
+    if not out.is_terminal:
+        width = max(len(name) for name, _ in rows)
+        for name, text in rows:
+            out.print(f"{name:{width}}  {text}", markup=False)
+        return
     table = need("rich.table", "the command line").Table.grid(padding=(0, 2))
-    table.add_column(style="bold")
+    text_of = need("rich.text", "the command line").Text
+    table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, text in rows:
-        table.add_row(name, text)
+        table.add_row(name, text_of(text))
+    out.print(table)
+
+
+def score_table(rows: Sequence[tuple[str, int, Score]], classes: bool) -> Any:
+    """The scores of the parts; the last row, the test, stands out."""
+    rich_table = need("rich.table", "the command line")
+    table = rich_table.Table(box=need("rich.box", "the command line").SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
+    for head in ["rows", "loss", *(["accuracy"] if classes else ["RMSE", "R²"])]:
+        table.add_column(head, justify="right")
+    for part, count, score in rows:
+        style = "bold" if part == rows[-1][0] else None
+        table.add_row(part, str(count), *score_cells(score, classes), style=style)
     return table
-
-
-def score_heads(classes: bool) -> list[str]:
-    return ["loss", "accuracy"] if classes else ["loss", "RMSE", "R²"]
 
 
 def score_cells(score: Score, classes: bool) -> list[str]:
     if classes:
-        return [f"{score.loss:.4f}", f"{100 * score.accuracy:.2f} %"]
-    return [f"{score.loss:.4f}", f"{score.rmse:.4g}", f"{score.r2:.4f}"]
+        return [short(score.loss), f"{100 * score.accuracy:.2f} %"]
+    return [short(score.loss), f"{score.rmse:.4g}", f"{score.r2:.4f}"]
+
+
+def short(loss: float) -> str:
+    """Four decimals, or powers of ten for what these do not show."""
+    return f"{loss:.4f}" if 1e-3 <= abs(loss) < 1e5 or loss == 0.0 else f"{loss:.1e}"
 
 
 class Progress:
@@ -96,13 +117,14 @@ class Progress:
         self.bar.refresh()
 
     def _text(self, loss: float, history: History) -> str:
-        parts = [f"loss {loss:.4f}"]
+        parts = [f"loss {short(loss)}"]
         if history.validation:
             recent = history.validation[-1]
             if self.classes:
-                parts.append(f"val. accuracy {100 * recent.accuracy:.2f} %")
+                parts.append(f"val. acc. {100 * recent.accuracy:.2f} %")
             else:
                 parts.append(f"val. RMSE {recent.rmse:.4g}  R² {recent.r2:.3f}")
         if history.seconds and history.seconds[-1] > 0.0:
-            parts.append(f"{history.samples / history.seconds[-1]:,.0f} samples/s".replace(",", " "))
+            rate = history.samples / history.seconds[-1]
+            parts.append(f"{rate / 1000:.0f}k samples/s" if rate >= 10000 else f"{rate:.0f} samples/s")
         return "  ".join(parts)

@@ -130,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
     schedule: Any = choices.build_schedule(args.schedule, lr, total) if args.schedule else None
     opt = optimizer(lr if schedule is None else schedule)
     if not args.quiet:
-        out.print(report.grid(heading(args, data, model, fields, lr, batches)))
+        report.print_pairs(out, heading(args, data, model, fields, lr, batches))
         out.print()
     with report.Progress(out, args.epochs, len(batches), data.is_classes, args.quiet) as progress:
         try:
@@ -307,19 +307,7 @@ def tell(
     written: list[Path], replaced: bool,
 ) -> None:  # fmt: skip
     """The scores, where the time went, where the files are and how to use them."""
-    rich_table = need("rich.table", "the command line")
-    box = need("rich.box", "the command line")
-    table = rich_table.Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("")
-    table.add_column("rows", justify="right")
-    for head in report.score_heads(data.is_classes):
-        table.add_column(head, justify="right")
-    for part in PARTS:
-        style = "bold" if part == "test" else None
-        table.add_row(
-            part, str(len(data.y[part])), *report.score_cells(scores[part], data.is_classes), style=style
-        )
-    out.print(table)
+    out.print(report.score_table([(p, len(data.y[p]), scores[p]) for p in PARTS], data.is_classes))
     if args.quiet:
         return
     if history.interrupted:
@@ -347,7 +335,7 @@ def tell(
     for path in written:
         name = "picture" if path.name == CURVE else "model"
         rows.append((name, f"{path}" + (" (in place of the earlier run's)" if replaced else "")))
-    out.print(report.grid(rows))
+    report.print_pairs(out, rows)
     file = "" if args.file is None else " FILE"
     columns = len(data.recipe.inputs)
     out.print(
