@@ -1,0 +1,195 @@
+"""The loop: batches, loss and gradients, step; validation after each epoch; the best weights kept.
+
+Best is what is wanted, not its surrogate (Deep Learning, 8.1.2 and 7.8): the share of wrong answers on the
+validation rows, then the loss where that is equal; for a regression the validation error itself. The weights
+kept at the end are those of the best epoch, with and without early stopping; ``patience`` only ends the run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Diverged", "History", "Score", "score", "train"]
+
+DIVERGED = 1e6  # a loss this many times its first value is lost, finite or not
+REFRESH = 0.1  # seconds between two signs of life
+
+
+class Diverged(Exception):
+    """The loss is not finite, or far beyond where it began."""
+
+    def __init__(self, step: int, loss: float, first: float) -> None:
+        super().__init__(f"the loss is {loss:.3g} at step {step} (it began at {first:.3g})")
+        self.step, self.loss, self.first = step, loss, first
+
+
+@dataclass
+class Score:
+    """Loss, and what is wanted: accuracy for classes; RMSE (in the target's units) and R2 for numbers."""
+
+    loss: float
+    accuracy: float = math.nan
+    rmse: float = math.nan
+    r2: float = math.nan
+
+    def rank(self) -> tuple[float, float]:
+        """Smaller is better."""
+        return (self.loss if math.isnan(self.accuracy) else 1.0 - self.accuracy, self.loss)
+
+
+def score(model: Any, x: np.ndarray, y: np.ndarray, scale: float | None) -> Score:
+    """The score on some rows; `scale` is the unit of a regression's target, None for classes."""
+    outputs = model.predict(x)
+    loss = float(model.loss_function(outputs, y))
+    if scale is None:
+        return Score(loss, accuracy=float((outputs.argmax(axis=1) == y).mean()))
+    error = (outputs - y).astype(np.float64)
+    spread = float(y.astype(np.float64).var())
+    mse = float((error * error).mean())
+    return Score(loss, rmse=scale * math.sqrt(mse), r2=1.0 - mse / spread if spread > 0.0 else math.nan)
+
+
+@dataclass
+class History:
+    """What happened, a row an epoch; seconds are those of batches, passes and steps, without validation."""
+
+    losses: list[float] = field(default_factory=list)
+    validation: list[Score] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    times: dict[str, float] = field(
+        default_factory=lambda: {"batches": 0.0, "forward-backward": 0.0, "step": 0.0, "validation": 0.0}
+    )
+    samples: int = 0
+    steps: int = 0
+    best: int | None = None  # epoch, from 0
+    interrupted: bool = False
+    stopped_early: bool = False
+
+
+def train(
+    model: Any,
+    opt: Any,
+    batches: Iterable[Any],
+    judge: Callable[[], Score],
+    epochs: int,
+    *,
+    patience: int | None = None,
+    averaged: bool = False,
+    rank: Callable[[Score], tuple[float, float]] = Score.rank,
+    on_epoch: Callable[[Score], None] | None = None,
+    show: Callable[[int, int, float, History], None] | None = None,
+    done: Callable[[int, History], None] | None = None,
+) -> History:
+    """Train `model` in place; Ctrl-C ends it early, and the best weights so far are in the model either way.
+
+    Parameters
+    ----------
+    judge : callable
+        The score on the validation rows, with the weights as they are.
+    patience : int, optional
+        Epochs without a better score before the run ends.
+    averaged : bool
+        Judge, and keep, the average of the weights that `opt` holds.
+    rank : callable
+        What makes one score better than another: the smaller value.
+    on_epoch : callable, optional
+        Gets each validation score (a schedule that reacts to it).
+    show : callable, optional
+        Called about ten times a second with epoch, step in the epoch, loss of the batch, history.
+    done : callable, optional
+        Called after every epoch with its number from 0 and the history.
+
+    Raises
+    ------
+    Diverged
+        At the first step whose loss is not finite or beyond 10^6 times its start.
+    """
+    history = History()
+    kept: np.ndarray | None = None
+    best = (math.inf, math.inf)
+    try:
+        with np.errstate(all="ignore"):  # what overflows is found by the check of the loss
+            for epoch in range(epochs):
+                _epoch(model, opt, batches, history, epoch, show)
+                start = perf_counter()
+                if averaged:
+                    with opt.averaged():
+                        result, weights = judge(), model.vector.copy()
+                else:
+                    result, weights = judge(), model.vector
+                place = rank(result)
+                if place < best or kept is None:
+                    # A new array, never a copy into the old one: Ctrl-C finds one whole or the other.
+                    kept, best, history.best = weights.copy(), place, epoch
+                history.validation.append(result)
+                if not math.isfinite(result.loss):
+                    raise Diverged(history.steps, result.loss, history.losses[0])
+                history.times["validation"] += perf_counter() - start
+                if on_epoch is not None:
+                    on_epoch(result)
+                if done is not None:
+                    done(epoch, history)
+                if patience is not None and history.best is not None and epoch - history.best >= patience:
+                    history.stopped_early = True
+                    break
+    except KeyboardInterrupt:
+        history.interrupted = True
+    if kept is not None:
+        model.vector[...] = kept
+    return history
+
+
+def _epoch(
+    model: Any,
+    opt: Any,
+    batches: Iterable[Any],
+    history: History,
+    epoch: int,
+    show: Callable[[int, int, float, History], None] | None,
+) -> None:
+    """One pass over the batches. Nothing here but three looks at the clock and one comparison a step."""
+    times = history.times
+    in_batches = in_passes = in_steps = total = 0.0
+    samples = count = 0
+    first = history.losses[0] if history.losses else math.nan
+    limit = DIVERGED * max(1.0, first) if history.losses else math.inf
+    clock = perf_counter
+    before = clock()
+    shown = before
+    for xb, yb in batches:
+        begin = clock()
+        loss, grads = model.loss_and_grads(xb, yb)
+        if not loss <= limit or loss == math.inf:  # a NaN fails it too
+            raise Diverged(history.steps + count + 1, loss, loss if math.isnan(first) else first)
+        middle = clock()
+        try:
+            opt.step(grads)
+        except FloatingPointError:
+            raise Diverged(history.steps + count + 1, math.nan, first) from None
+        end = clock()
+        if count == 0 and not history.losses:
+            first, limit = loss, DIVERGED * max(1.0, loss)
+        in_batches += begin - before
+        in_passes += middle - begin
+        in_steps += end - middle
+        total += loss * len(xb)
+        samples += len(xb)
+        count += 1
+        if show is not None and end - shown >= REFRESH:
+            shown = end
+            show(epoch, count, loss, history)
+            end = clock()
+        before = end
+    times["batches"] += in_batches
+    times["forward-backward"] += in_passes
+    times["step"] += in_steps
+    history.samples += samples
+    history.steps += count
+    history.losses.append(total / samples)
+    history.seconds.append(times["batches"] + times["forward-backward"] + times["step"])
