@@ -148,8 +148,13 @@ typedef struct {
     void (*step)(const fo_job *job, int threads);
     double (*gradient_norm)(const fo_job *job, double *norms, int threads);
     int64_t (*count_nonfinite)(const fo_tensor *t);
-    void (*floor)(int width, void *const *written, int n_written, const void *read, int twice, ptrdiff_t n, int threads);
+    void (*floor)(int width, void *const *written, int n_written, const void *read, int twice, ptrdiff_t n, int threads, int repeat);
     const fo_layers *(*layers)(int width);
+    void (*shuffle)(void *order, int wide, ptrdiff_t n, const fo_bits *bits);                        /* these four: shuffle.h */
+    void (*draw)(void *order, int wide, ptrdiff_t count, ptrdiff_t n, const fo_bits *bits);
+    void (*gather)(const fo_rows *arrays, int count, const void *order, int wide, ptrdiff_t first, ptrdiff_t n, ptrdiff_t ahead,
+                   int threads);
+    void (*copy_rows)(const fo_rows *array, char *const out[2], const uint32_t *order, ptrdiff_t n, ptrdiff_t size, int distance);
 } fo_api;
 const fo_api *fo_get_api(void);
 

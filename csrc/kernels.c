@@ -8,6 +8,7 @@
 #define REAL float
 #define SQRT sqrtf
 #define FABS fabsf
+#define COPYSIGN copysignf
 #define EXP expf
 #define LOG1P log1pf
 #define UINT uint32_t
@@ -21,6 +22,7 @@
 #undef REAL
 #undef SQRT
 #undef FABS
+#undef COPYSIGN
 #undef EXP
 #undef LOG1P
 #undef UINT
@@ -30,6 +32,7 @@
 #define REAL double
 #define SQRT sqrt
 #define FABS fabs
+#define COPYSIGN copysign
 #define EXP exp
 #define LOG1P log1p
 #define UINT uint64_t

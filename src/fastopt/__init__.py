@@ -4,7 +4,7 @@ from fastopt import _threads
 
 _threads.start()
 
-from fastopt import averaging, data, schedules  # noqa: E402
+from fastopt import averaging, data, nn, schedules  # noqa: E402
 from fastopt._core.kernels import StepRecord  # noqa: E402
 from fastopt._info import __version__, build_info  # noqa: E402
 from fastopt._threads import get_num_threads, set_num_threads  # noqa: E402
@@ -46,6 +46,7 @@ __all__ = [
     "data",
     "flatten",
     "get_num_threads",
+    "nn",
     "schedules",
     "set_num_threads",
 ]

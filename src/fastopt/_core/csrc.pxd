@@ -68,6 +68,18 @@ cdef extern from "fastopt.h" nogil:
         fo_sums *sums
         int64_t *nonfinite
 
+    ctypedef struct fo_bits:
+        void *state
+        uint64_t (*next)(void *state) noexcept nogil
+
+    ctypedef struct fo_rows:
+        const char *data
+        Py_ssize_t step
+        Py_ssize_t bytes
+        Py_ssize_t run
+        const fo_layout *runs
+        char *out
+
     enum:
         FO_NONE
         FO_RELU
@@ -102,8 +114,15 @@ cdef extern from "fastopt.h" nogil:
         void (*step)(const fo_job *job, int threads) noexcept nogil
         double (*gradient_norm)(const fo_job *job, double *norms, int threads) noexcept nogil
         int64_t (*count_nonfinite)(const fo_tensor *t) noexcept nogil
-        void (*floor)(int width, void **written, int n_written, const void *read, int twice, Py_ssize_t n, int threads) noexcept nogil
+        void (*floor)(int width, void **written, int n_written, const void *read, int twice, Py_ssize_t n,
+                      int threads, int repeat) noexcept nogil
         const fo_layers *(*layers)(int width) noexcept nogil
+        void (*shuffle)(void *order, int wide, Py_ssize_t n, const fo_bits *bits) noexcept nogil
+        void (*draw)(void *order, int wide, Py_ssize_t count, Py_ssize_t n, const fo_bits *bits) noexcept nogil
+        void (*gather)(const fo_rows *arrays, int count, const void *order, int wide, Py_ssize_t first, Py_ssize_t n,
+                       Py_ssize_t ahead, int threads) noexcept nogil
+        void (*copy_rows)(const fo_rows *array, char **out, const uint32_t *order, Py_ssize_t n, Py_ssize_t size,
+                          int distance) noexcept nogil
 
     const fo_api *fo_get_api()
     const char *fo_isa_name(int i)
