@@ -32,13 +32,11 @@ from fastopt.schedules._decays import (
     exponential,
     inverse_time,
     linear,
-    multistep,
-    piecewise,
     polynomial,
-    step,
 )
 from fastopt.schedules._plateau import Plateau
 from fastopt.schedules._plot import plot
+from fastopt.schedules._steps import multistep, piecewise, step
 
 __all__ = [
     "Schedule",

@@ -7,9 +7,9 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from fastopt._checks import check_choice, check_integer
+from fastopt._checks import check_choice, check_integer, check_number
 from fastopt.schedules._base import Schedule, ScheduleLike, as_schedule, bad_step, blend
-from fastopt.schedules._decays import cosine, cosine_weight
+from fastopt.schedules._decays import cosine, half_cosine
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,8 @@ def warmup_cosine(peak: float, warmup: int, total: int, end: float = 0.0) -> Sch
     >>> [round(lr(t), 12) for t in (1, 100, 2550, 5000)]
     [1e-05, 0.001, 0.0005, 0.0]
     """
+    peak = check_number("warmup_cosine", "peak", peak)
+    end = check_number("warmup_cosine", "end", end)
     warmup_ = check_integer("warmup_cosine", "warmup", warmup, 0)
     total = check_integer("warmup_cosine", "total", total, 2)
     if warmup_ >= total:
@@ -197,7 +199,7 @@ class one_cycle(Schedule):
             if t < stop:
                 left = (stop - t) / length
                 if self.anneal == "cos":
-                    left = math.sin(0.5 * math.pi * left) ** 2
+                    left = half_cosine(left)
                 return blend(start, end, left)
             if t == stop:
                 return end
@@ -207,7 +209,7 @@ class one_cycle(Schedule):
 # The part of the way down that is left when the part x of the time is left.
 _SHAPES = {
     "linear": lambda x: x,
-    "cosine": lambda x: math.sin(0.5 * math.pi * x) ** 2,
+    "cosine": half_cosine,
     "sqrt": lambda x: 1.0 - math.sqrt(1.0 - x),
 }
 
@@ -341,4 +343,4 @@ class cosine_restarts(Schedule):
         else:
             i = bisect_right(self._starts, t - 1) - 1
             k, length = t - 1 - self._starts[i], self.first * self.factor**i
-        return blend(self.value, self.end, cosine_weight(k, length))
+        return blend(self.value, self.end, half_cosine((length - k) / length))

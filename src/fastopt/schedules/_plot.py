@@ -107,7 +107,9 @@ def _dress(ax: Any, steps: int, count: int) -> None:
     ax.set_ylim(bottom=0.0)
     ax.grid(True, color="#dddddd", linewidth=0.7, zorder=0)
     ax.spines[["top", "right"]].set_visible(False)
-    ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 4), useMathText=True)
+    # Whole numbers at the ticks: a power of ten above the axis would run into the legend.
+    ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     # Above the axes a legend hides no curve, however many there are.
     ax.legend(
         loc="lower left",
