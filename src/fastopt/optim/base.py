@@ -117,6 +117,7 @@ class Optimizer:
                     self._watch(value, g, field)
                     value = scalars[field] = value(1)
                 fixed.append((g, field, check_scalar(field, value, where)))
+            fixed.extend((g, flag, float(setting[flag])) for flag in self.structure if flag in hypers)
             starts.append({s: float(v) for s, v in self.initial_state(scalars).items()})
         for field, absent in _STEP_SCALARS.items():
             value = fields[field]
@@ -213,7 +214,7 @@ class Optimizer:
     @property
     def scalars(self) -> dict[str, float]:
         """The optimizer's scalars as the last step used them (groups' own are left out), by field name."""
-        return {spelled(field): value for (g, field), value in self._values.items() if g <= 0}
+        return {spelled(field): x for (g, field), x in self._values.items() if g <= 0 and field not in self.structure}
 
     # ---- stepping ----
 
