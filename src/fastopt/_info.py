@@ -26,11 +26,11 @@ def build_info() -> dict[str, Any]:
     Returns
     -------
     dict
-        ``version``, ``python``, ``numpy``, ``scipy``, ``machine``, ``isa`` (the instruction set in use), ``isas`` (of this build,
-        best first: name -> runs on this processor), ``isa_forced`` (by FASTOPT_ISA), ``threads``, ``threads_max`` and
-        ``blas`` (what NumPy was built with).
+        ``version``, ``python``, ``numpy``, ``scipy``, ``machine``, ``isa`` (the instruction set in use),
+        ``isas`` (of this build, best first: name -> runs on this processor), ``isa_forced`` (by FASTOPT_ISA),
+        ``threads``, ``threads_max`` and ``blas`` (what NumPy was built with).
     """
-    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]  # type: ignore[index]
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     return {
         "version": __version__,
         "python": platform.python_version(),

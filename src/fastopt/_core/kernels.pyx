@@ -12,9 +12,9 @@ from libc.stdint cimport int64_t, uintptr_t
 from libc.string cimport memcpy
 cimport numpy as cnp
 
-from fastopt._core.csrc cimport (FO_AVERAGE, FO_BLOCK, FO_COUNT_NONFINITE, FO_F32, FO_F64, FO_FLUSH, FO_MAX_DIMS,
-                                 FO_MAX_HYPER, FO_MAX_SCALARS, FO_MAX_STATES, FO_RULES, FO_STATS, FO_ZERO_GRADS, fo_group,
-                                 fo_job, fo_layout, fo_sums, fo_tensor)
+from fastopt._core.csrc cimport (FO_AVERAGE, FO_BLOCK, FO_COUNT_NONFINITE, FO_F32, FO_F64, FO_FLUSH,
+                                 FO_MAX_HYPER, FO_MAX_SCALARS, FO_RULES, FO_STATS,
+                                 FO_ZERO_GRADS, fo_group, fo_job, fo_layout, fo_sums, fo_tensor)
 from fastopt._core.runtime cimport api
 
 import math
@@ -391,11 +391,12 @@ cdef class Stepper:
             for i in range(self.job.count):
                 PyMem_Free(self.seen_p[i].layout)
                 PyMem_Free(self.seen_g[i].layout)
-        for block in (<uintptr_t> self.tensors, <uintptr_t> self.seen_p, <uintptr_t> self.seen_g, <uintptr_t> self.geometry,
-                      <uintptr_t> self.offset, <uintptr_t> self.found, <uintptr_t> self.intervals, <uintptr_t> self.groups,
-                      <uintptr_t> self.hyper, <uintptr_t> self.decays, <uintptr_t> self.scalars,
-                      <uintptr_t> self.trial_scalars, <uintptr_t> self.norms, <uintptr_t> self.squares,
-                      <uintptr_t> self.nonfinite_counts, <uintptr_t> self.sums):
+        for block in (<uintptr_t> self.tensors, <uintptr_t> self.seen_p, <uintptr_t> self.seen_g,
+                      <uintptr_t> self.geometry, <uintptr_t> self.offset, <uintptr_t> self.found,
+                      <uintptr_t> self.intervals, <uintptr_t> self.groups, <uintptr_t> self.hyper,
+                      <uintptr_t> self.decays, <uintptr_t> self.scalars, <uintptr_t> self.trial_scalars,
+                      <uintptr_t> self.norms, <uintptr_t> self.squares, <uintptr_t> self.nonfinite_counts,
+                      <uintptr_t> self.sums):
             PyMem_Free(<void *> <uintptr_t> block)
 
     # ---- overlap ----
@@ -478,8 +479,8 @@ cdef class Stepper:
                 raise ValueError(f"params{at(self.paths[i])} is not the array that the optimizer was made with; "
                                  "write into that array (p[...] = values) or make a new optimizer")
             if not self.same(i, <cnp.ndarray> a, &self.seen_p[i], 1):
-                raise ValueError(f"params{at(self.paths[i])} was resized, reshaped or changed its dtype since the optimizer was "
-                                 "made; make a new optimizer")
+                raise ValueError(f"params{at(self.paths[i])} was resized, reshaped or changed its dtype since the "
+                                 "optimizer was made; make a new optimizer")
             if not cnp.PyArray_ISWRITEABLE(<cnp.ndarray> a):
                 raise ValueError(f"params{at(self.paths[i])} is read-only; a writable array is needed")
         return 0
@@ -533,7 +534,8 @@ cdef class Stepper:
             if not cnp.PyArray_ISWRITEABLE(a):
                 raise ValueError(f"{name} is read-only; zero_grads needs a writable array")
             if overlaps_itself(a):
-                raise ValueError(f"{name} reaches the same element by two indices; zero_grads needs an array of its own")
+                raise ValueError(f"{name} reaches the same element by two indices; zero_grads needs an array of "
+                                 "its own")
         other = self.touched(a)
         if other >= 0:
             what = f"params{at(self.paths[other])}" if other < self.job.count else "the optimizer's own state"
@@ -560,8 +562,8 @@ cdef class Stepper:
                 spans.append((<uintptr_t> low, <uintptr_t> high, i))
         pair = first_overlap(spans, [<object> self.found[i] for i in range(self.job.count)])
         if pair is not None:
-            raise ValueError(f"grads{at(self.paths[pair[0]])} and grads{at(self.paths[pair[1]])} share memory; zero_grads needs "
-                             "gradients that do not")
+            raise ValueError(f"grads{at(self.paths[pair[0]])} and grads{at(self.paths[pair[1]])} share memory; "
+                             "zero_grads needs gradients that do not")
         return 0
 
     cdef int explain_tree(self, grads) except -1:
@@ -595,7 +597,8 @@ cdef class Stepper:
     def get_scalars(self):
         """Running scalars of the rule, a list a group."""
         names = api().rules[self.job.rule].scalar_names.decode().split()
-        return [{name: self.scalars[g * FO_MAX_SCALARS + k] for k, name in enumerate(names)} for g in range(self.n_groups)]
+        return [{name: self.scalars[g * FO_MAX_SCALARS + k] for k, name in enumerate(names)}
+                for g in range(self.n_groups)]
 
     def put_scalars(self, list values):
         names = api().rules[self.job.rule].scalar_names.decode().split()
@@ -610,7 +613,8 @@ cdef class Stepper:
         cdef Py_ssize_t i
         cdef StepRecord record
         if not fo_enter(&self.busy):
-            raise RuntimeError("another thread is in a step of this optimizer; an optimizer is for one thread at a time")
+            raise RuntimeError("another thread is in a step of this optimizer; an optimizer is for one thread at "
+                               "a time")
         try:
             if self.closed is not None:
                 raise RuntimeError(self.closed)
@@ -664,8 +668,8 @@ cdef class Stepper:
         self.job.scale = -scale * factor if self.maximize else scale * factor
         memcpy(self.trial_scalars, self.scalars, self.n_groups * FO_MAX_SCALARS * sizeof(double))
         for g in range(self.n_groups):
-            api().prepare(self.job.rule, self.hyper + g * FO_MAX_HYPER, self.decays[g], self.decoupled, <double> (self.steps + 1),
-                          self.trial_scalars + g * FO_MAX_SCALARS, &self.groups[g])
+            api().prepare(self.job.rule, self.hyper + g * FO_MAX_HYPER, self.decays[g], self.decoupled,
+                          <double> (self.steps + 1), self.trial_scalars + g * FO_MAX_SCALARS, &self.groups[g])
         if release:
             with nogil:
                 api().step(&self.job, threads)
@@ -700,17 +704,18 @@ cdef class Stepper:
                 where.append(f"grads{at(self.paths[i])} has {bad} of {self.tensors[i].n} elements")
         if total and self.policy == RAISE:
             more = f" (and {len(where) - 3} more arrays)" if len(where) > 3 else ""
-            raise FloatingPointError(f"{', '.join(where[:3])}{more} Inf or NaN at step {self.steps + 1}; nothing was changed. "
-                                     'nonfinite="skip" passes over such steps')
+            raise FloatingPointError(f"{', '.join(where[:3])}{more} Inf or NaN at step {self.steps + 1}; nothing was "
+                                     'changed. nonfinite="skip" passes over such steps')
         return total
 
     cdef dict diagnose(self):
-        cdef Py_ssize_t i, b
+        cdef Py_ssize_t i, b, first
         cdef fo_sums s
         out = {}
         for i in range(self.job.count):
             s = fo_sums(0, 0, 0, 0, 0)
-            for b in range(self.tensors[i].first, self.tensors[i].first + (self.tensors[i].n + FO_BLOCK - 1) // FO_BLOCK):
+            first = self.tensors[i].first
+            for b in range(first, first + (self.tensors[i].n + FO_BLOCK - 1) // FO_BLOCK):
                 s.gg += self.sums[b].gg
                 s.pp += self.sums[b].pp
                 s.uu += self.sums[b].uu
@@ -770,8 +775,9 @@ def floor(list written, cnp.ndarray read, bint twice, int threads, int repeat=1)
     cdef int width = FO_F32 if read.dtype == np.float32 else FO_F64
     if not 1 <= len(written) <= 5:
         raise ValueError(f"written has {len(written)} arrays; 1 to 5 are needed")
-    for i, a in enumerate([*written, read]):
-        if a.dtype != read.dtype or a.size != n or not a.flags.c_contiguous or a.dtype not in (np.float32, np.float64):
+    for a in [*written, read]:
+        if (a.dtype != read.dtype or a.size != n or not a.flags.c_contiguous
+                or a.dtype not in (np.float32, np.float64)):
             raise ValueError("floor needs contiguous arrays of one floating dtype and one size")
     cdef int count = len(written)
     for i in range(count):

@@ -3,7 +3,9 @@ from typing import Any
 import numpy as np
 
 def permutation(n: int, bit_generator: np.random.BitGenerator, wide: bool | None = None) -> np.ndarray: ...
-def draws(n: int, count: int, bit_generator: np.random.BitGenerator, wide: bool | None = None) -> np.ndarray: ...
+def draws(
+    n: int, count: int, bit_generator: np.random.BitGenerator, wide: bool | None = None
+) -> np.ndarray: ...
 
 class Source:
     name: str

@@ -1,4 +1,5 @@
-"""Random orders from a NumPy bit generator, and batches of rows gathered into buffers that are used again when they are free."""
+"""Random orders from a NumPy bit generator, and batches of rows gathered into buffers that are used again when
+they are free."""
 
 import mmap
 
@@ -79,7 +80,8 @@ def draws(Py_ssize_t n, Py_ssize_t count, bit_generator, wide=None):
 
 @cython.final
 cdef class Block:
-    """Memory of one batch of one array. Every batch array made on it holds a reference to it, and so do that array's views."""
+    """Memory of one batch of one array. Every batch array made on it holds a reference to it, and so do that
+    array's views."""
     cdef object raw
     cdef char *data
     cdef Py_ssize_t nbytes
@@ -204,7 +206,8 @@ cdef class Source:
         return 0
 
     cdef list hold_maps(self):
-        """Memory maps cannot be closed while what is returned lives. ValueError if one is closed or its file was cut."""
+        """Memory maps cannot be closed while what is returned lives. ValueError if one is closed or its file
+        was cut."""
         held = []
         for mapping, size in zip(self.maps, self.sizes, strict=True):
             try:
@@ -262,7 +265,8 @@ cdef class Gather:
         return 0
 
     cdef object take(self, cnp.ndarray order, Py_ssize_t first, Py_ssize_t n):
-        """Rows order[first:first+n] of each array (of itself, if there is one only); without an order, rows first .. first+n-1."""
+        """Rows order[first:first+n] of each array (of itself, if there is one only); without an order, rows
+        first .. first+n-1."""
         cdef fo_rows few[8]
         cdef fo_rows *rows = few
         cdef cnp.npy_intp dims[64]

@@ -17,27 +17,30 @@ __all__ = ["Batches"]
 class Batches:
     r"""Mini-batches of rows of one or more arrays; each iteration is one pass over all rows (an epoch).
 
-    Section 8.1.3 of the book: batches have to be drawn at random. Here the order of epoch :math:`e` is a function of ``(rng, e)`` alone:
-    the same seed gives the same batches on every machine and with any number of threads, and a position is three numbers
-    ``(seed, epoch, batch)`` that can be saved at any moment.
+    Section 8.1.3 of the book: batches have to be drawn at random. Here the order of epoch :math:`e` is a
+    function of ``(rng, e)`` alone: the same seed gives the same batches on every machine and with any number
+    of threads, and a position is three numbers ``(seed, epoch, batch)`` that can be saved at any moment.
 
     Parameters
     ----------
     *arrays : array_like, shape (n, ...)
-        Arrays of one length `n`, of any dtype but object. NumPy arrays (also strided and memory-mapped ones) are read where they lie, at
-        the moment a batch is asked for, so changes to their elements are seen. Everything else goes through `numpy.asarray` once.
+        Arrays of one length `n`, of any dtype but object. NumPy arrays (also strided and memory-mapped ones)
+        are read where they lie, at the moment a batch is asked for, so changes to their elements are seen.
+        Everything else goes through `numpy.asarray` once.
     size : int, default 128
         Rows of a batch, 1 to `n`. The last batch of a pass has the rows that remain.
     rng : None, int, sequence of int, SeedSequence, BitGenerator or Generator
         Seed of the orders. None takes fresh entropy; from a generator 128 bits are drawn, once, now.
     shuffle : {"epoch", "once", "replacement", False}, default "epoch"
-        ``"epoch"``: a new permutation for every epoch, each of the :math:`n!` equally likely (Fisher-Yates). ``"once"``: that of epoch 0
-        in every epoch. ``"replacement"``: `n` independent uniform draws an epoch. False: in the order of the rows.
+        ``"epoch"``: a new permutation for every epoch, each of the :math:`n!` equally likely (Fisher-Yates).
+        ``"once"``: that of epoch 0 in every epoch. ``"replacement"``: `n` independent uniform draws an epoch.
+        False: in the order of the rows.
     drop_last : bool, default False
         Leave out the last batch of a pass if it is shorter than `size`.
     dtype : dtype, or tuple with one dtype or None an array, optional
-        What batches are converted to. One dtype is for the floating arrays, others stay as they are; in a tuple each entry is for its own
-        array, and None leaves it. The conversion must keep the kind of number (``same_kind``).
+        What batches are converted to. One dtype is for the floating arrays, others stay as they are; in a
+        tuple each entry is for its own array, and None leaves it. The conversion must keep the kind of number
+        (``same_kind``).
 
     Attributes
     ----------
@@ -53,23 +56,28 @@ class Batches:
 
     Notes
     -----
-    **Buffers.** A batch is a tuple of arrays (one bare array if only one was given), C-contiguous, 64-byte aligned, writable, the caller's
-    own. When neither a batch array nor any view, memoryview or other export of it is alive, its memory serves a later batch; as long as
-    one is, it is left alone. A plain loop so uses two buffers in turn, while ``list(batches)`` holds all of its batches.
+    **Buffers.** A batch is a tuple of arrays (one bare array if only one was given), C-contiguous, 64-byte
+    aligned, writable, the caller's own. When neither a batch array nor any view, memoryview or other export of
+    it is alive, its memory serves a later batch; as long as one is, it is left alone. A plain loop so uses two
+    buffers in turn, while ``list(batches)`` holds all of its batches.
     On a free-threaded Python every batch is new memory. (An address taken by ``.ctypes.data`` alone holds nothing.)
 
-    **In order.** With ``shuffle=False``, a C-contiguous array that needs no conversion is not copied at all: its batches are *read-only views*.
+    **In order.** With ``shuffle=False``, a C-contiguous array that needs no conversion is not copied at all:
+    its batches are *read-only views*.
     Copy a batch to write into it.
 
-    **Passes.** Iterating goes on from a loaded position, else begins an epoch: the next one, if the last pass was left with ``break``.
-    One pass is alive at a time: an older one raises `RuntimeError` when it is asked for more. Two passes side by side take two `Batches`.
+    **Passes.** Iterating goes on from a loaded position, else begins an epoch: the next one, if the last pass
+    was left with ``break``.
+    One pass is alive at a time: an older one raises `RuntimeError` when it is asked for more. Two passes side
+    by side take two `Batches`.
     Threads may share one pass; each batch goes to one of them.
 
-    **Resuming.** ``for epoch in range(batches.epoch, epochs): for xb, yb in batches: ...`` gives, after `load_state_dict`, exactly what the
-    saved run had still to come, whether it was saved within a pass, in its last batch, or between two passes.
+    **Resuming.** ``for epoch in range(batches.epoch, epochs): for xb, yb in batches: ...`` gives, after
+    `load_state_dict`, exactly what the saved run had still to come, whether it was saved within a pass, in its
+    last batch, or between two passes.
 
-    Sources: D. E. Knuth, *The Art of Computer Programming* 2, 3.4.2, algorithm P; D. Lemire, *Fast random integer generation in an
-    interval*, ACM TOMACS 29 (2019).
+    Sources: D. E. Knuth, *The Art of Computer Programming* 2, 3.4.2, algorithm P; D. Lemire, *Fast random
+    integer generation in an interval*, ACM TOMACS 29 (2019).
 
     Examples
     --------
@@ -98,7 +106,9 @@ class Batches:
             raise TypeError("no array was given; at least one is needed")
         lengths = [len(array) for array in found]
         if len(set(lengths)) > 1:
-            raise ValueError(f"the arrays have {', '.join(map(str, lengths))} rows; they must have equally many")
+            raise ValueError(
+                f"the arrays have {', '.join(map(str, lengths))} rows; they must have equally many"
+            )
         self.rows = lengths[0]
         if self.rows == 0:
             raise ValueError("the arrays have no rows; at least one is needed")
@@ -176,7 +186,8 @@ class Batches:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to a saved position: the next iteration gives the batches that had still to come, and the seed is the saved one.
+        """Go to a saved position: the next iteration gives the batches that had still to come, and the seed is
+        the saved one.
 
         Parameters
         ----------
@@ -186,8 +197,8 @@ class Batches:
         Raises
         ------
         ValueError
-            The state is of other batches (rows, size, shuffle, drop_last), or is damaged; all that is wrong is listed, and nothing has
-            been changed.
+            The state is of other batches (rows, size, shuffle, drop_last), or is damaged; all that is wrong is
+            listed, and nothing has been changed.
         """
         if not isinstance(state, dict):
             raise TypeError(f"state is {type(state).__name__}; a dict from state_dict() is needed")
@@ -200,7 +211,10 @@ class Batches:
         for key, most in (("epoch", None), ("position", len(self))):
             value = state.get(key, 0)
             if not _is_int(value) or value < 0 or (most is not None and value > most):
-                wrong.append(f"{key} is {value!r}, needed is an integer from 0" + ("" if most is None else f" to {most}"))
+                wrong.append(
+                    f"{key} is {value!r}, needed is an integer from 0"
+                    + ("" if most is None else f" to {most}")
+                )
         if not {"seed", "spawn_key", "pool_size"} - set(state):
             try:
                 seed = seed_from_state(state)
@@ -223,7 +237,9 @@ class Batches:
 def _as_rows(array: Any, name: str) -> np.ndarray:
     """An array with rows; the very object, if it is one already, so that later changes to it are noticed."""
     if isinstance(array, np.ma.MaskedArray):
-        raise TypeError(f"{name} is a masked array; its mask would be lost: fill or drop the masked rows first")
+        raise TypeError(
+            f"{name} is a masked array; its mask would be lost: fill or drop the masked rows first"
+        )
     found = array if isinstance(array, np.ndarray) else np.asarray(array)
     if found.dtype.hasobject or found.dtype.kind == "T":
         raise TypeError(f"{name} has dtype {found.dtype}; numbers, or others of a fixed width, are needed")
@@ -250,12 +266,16 @@ def _as_targets(dtype: Any, arrays: list[np.ndarray]) -> list[np.dtype[Any]]:
     """The dtype of each array's batches."""
     if isinstance(dtype, tuple):
         if len(dtype) != len(arrays):
-            raise ValueError(f"dtype has {len(dtype)} entries; one for each of the {len(arrays)} arrays is needed")
+            raise ValueError(
+                f"dtype has {len(dtype)} entries; one for each of the {len(arrays)} arrays is needed"
+            )
         wanted = [None if entry is None else _as_dtype(entry) for entry in dtype]
     else:
         one = None if dtype is None else _as_dtype(dtype)
         if one is not None and one.kind not in "fc":
-            raise TypeError(f"dtype is {one}; a floating dtype, or a tuple with one entry an array, is needed")
+            raise TypeError(
+                f"dtype is {one}; a floating dtype, or a tuple with one entry an array, is needed"
+            )
         wanted = [one if array.dtype.kind == "f" else None for array in arrays]
     for i, (array, target) in enumerate(zip(arrays, wanted, strict=True)):
         if target is not None and (target.hasobject or not np.can_cast(array.dtype, target, "same_kind")):

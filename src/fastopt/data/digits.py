@@ -21,9 +21,10 @@ def load_digits() -> tuple[np.ndarray, np.ndarray]:
 
     Notes
     -----
-    The test part of E. Alpaydin, C. Kaynak: *Optical Recognition of Handwritten Digits*, UCI Machine Learning Repository, 1998,
-    https://doi.org/10.24432/C50P49, under CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/). Stored as 8-bit integers and
-    compressed, otherwise as it was; the rows are in the order in which scikit-learn has them.
+    The test part of E. Alpaydin, C. Kaynak: *Optical Recognition of Handwritten Digits*, UCI Machine Learning
+    Repository, 1998, https://doi.org/10.24432/C50P49, under CC BY 4.0
+    (https://creativecommons.org/licenses/by/4.0/). Stored as 8-bit integers and compressed, otherwise as it
+    was; the rows are in the order in which scikit-learn has them.
 
     Examples
     --------
@@ -32,5 +33,8 @@ def load_digits() -> tuple[np.ndarray, np.ndarray]:
     >>> X.shape, y[:5].tolist()
     ((1797, 64), [0, 1, 2, 3, 4])
     """
-    with (files("fastopt.data") / "digits.npz").open("rb") as file, np.load(file, allow_pickle=False) as stored:
+    with (
+        (files("fastopt.data") / "digits.npz").open("rb") as file,
+        np.load(file, allow_pickle=False) as stored,
+    ):
         return stored["X"].astype(np.float32), stored["y"].astype(np.int64)

@@ -46,7 +46,8 @@ class Adam(Optimizer):
     eps_root : float or function, default 0
         Epsilon under the root (optax's name).
     eps_hat : bool
-        Whether eps is added before the bias correction (the paper's epsilon-hat). Default: keras True, the others False.
+        Whether eps is added before the bias correction (the paper's epsilon-hat). Default: keras True, the
+        others False.
     amsgrad : bool, default False
     amsgrad_corrected : bool
         Whether AMSGrad's maximum is over corrected values. Default: optax True, the others False.
@@ -291,7 +292,9 @@ class RAdam(Optimizer):
         convention: str = "torch",
         **common: Unpack[Common],
     ) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "eps_hat": eps_hat}, convention, common)
+        super().__init__(
+            params, {"lr": lr, "betas": betas, "eps": eps, "eps_hat": eps_hat}, convention, common
+        )
 
     def choose_rule(self, settings: list[dict[str, Any]]) -> str:
         return "radam"

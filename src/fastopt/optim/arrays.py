@@ -40,7 +40,9 @@ def check_params(params: Any) -> tuple[list[np.ndarray], list[str]]:
     if pair is not None:
         i, j = pair
         what = "are the same array" if leaves[i] is leaves[j] else "share memory"
-        raise ValueError(f"params{_at(paths[i])} and params{_at(paths[j])} {what}; each needs memory of its own")
+        raise ValueError(
+            f"params{_at(paths[i])} and params{_at(paths[j])} {what}; each needs memory of its own"
+        )
     return leaves, paths
 
 

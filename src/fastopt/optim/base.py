@@ -29,7 +29,8 @@ class Optimizer:
     """Base of all first-order optimizers: one class a family, one rule of the C engine at work.
 
     A step moves every array of ``params`` in place, in one pass over memory. Gradients are treated in this order: times
-    ``grad_scale`` (and -1 with ``maximize``), times the factor of ``clip_norm``, cut by ``clip_value``, plus coupled weight decay.
+    ``grad_scale`` (and -1 with ``maximize``), times the factor of ``clip_norm``, cut by ``clip_value``, plus
+    coupled weight decay.
 
     Parameters
     ----------
@@ -37,14 +38,15 @@ class Optimizer:
         One array, or any nesting of dict, list and tuple of arrays, of float32 or float64, each writable, none sharing
         memory with another. Written in place. Any strides work; contiguous arrays are fastest.
     weight_decay : float or function, default 0
-        Coupled: ``g += weight_decay * p`` (the gradient of an L2 term). Decoupled: ``p *= 1 - lr * weight_decay`` before the rule.
+        Coupled: ``g += weight_decay * p`` (the gradient of an L2 term). Decoupled: ``p *= 1 - lr *
+        weight_decay`` before the rule.
     decoupled_weight_decay : bool
         Which of the two. Default: as the convention and the class have it.
     maximize : bool, default False
         Ascend instead of descend.
     groups : mapping of pattern to mapping, optional
-        Other scalars for some paths: ``{"*/bias": {"weight_decay": 0.0}}``. Patterns are those of `fnmatch`; the first that
-        matches a path wins; one that matches no path is an error.
+        Other scalars for some paths: ``{"*/bias": {"weight_decay": 0.0}}``. Patterns are those of `fnmatch`;
+        the first that matches a path wins; one that matches no path is an error.
     clip_norm : float or function, optional
         Gradients are scaled so that their norm, over all arrays together, is at most this (book 8.2.4).
     clip_value : float or function, optional
@@ -76,7 +78,9 @@ class Optimizer:
     #: Fields that choose the rule or its form; the same for all groups.
     structure: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, params: Any, given: Mapping[str, Any], convention: str, common: Mapping[str, Any]) -> None:
+    def __init__(
+        self, params: Any, given: Mapping[str, Any], convention: str, common: Mapping[str, Any]
+    ) -> None:
         name = type(self).__name__
         self._made_with = (given, convention, common)
         fields = resolve(name, self.conventions, convention, {**given, **common})
@@ -165,7 +169,9 @@ class Optimizer:
 
     def lookahead_factor(self, scalars: Mapping[str, float]) -> tuple[str, float]:
         """The state that is the velocity, and what it is multiplied by to reach the look-ahead point."""
-        raise ValueError(f"{type(self).__name__} has no look-ahead point: that needs a momentum buffer (SGD or RMSprop with momentum)")
+        raise ValueError(
+            f"{type(self).__name__} has no look-ahead point: that needs a momentum buffer (SGD or RMSprop with momentum)"
+        )
 
     # ---- scalars ----
 
@@ -179,7 +185,9 @@ class Optimizer:
         for field in extra:
             if field not in own:
                 allowed = ", ".join(sorted(own))
-                raise ValueError(f"{where}{field!r} cannot differ between groups of {type(self).__name__}; these can: {allowed}")
+                raise ValueError(
+                    f"{where}{field!r} cannot differ between groups of {type(self).__name__}; these can: {allowed}"
+                )
 
     def _watch(self, function: Callable[[int], Any], group: int, field: str) -> None:
         for known, targets in self._functions:
@@ -214,7 +222,11 @@ class Optimizer:
     @property
     def scalars(self) -> dict[str, float]:
         """The optimizer's scalars as the last step used them (groups' own are left out), by field name."""
-        return {spelled(field): x for (g, field), x in self._values.items() if g <= 0 and field not in self.structure}
+        return {
+            spelled(field): x
+            for (g, field), x in self._values.items()
+            if g <= 0 and field not in self.structure
+        }
 
     # ---- stepping ----
 
@@ -239,8 +251,9 @@ class Optimizer:
         Parameters
         ----------
         grads : tree of ndarray
-            Gradients in the same shape of tree, each of its parameter's shape and dtype, sharing no memory with parameters. Read only
-            (zeroed with ``zero_grads=True``). Passing the same arrays every time is fastest.
+            Gradients in the same shape of tree, each of its parameter's shape and dtype, sharing no memory
+            with parameters. Read only (zeroed with ``zero_grads=True``). Passing the same arrays every time is
+            fastest.
 
         Returns
         -------
@@ -252,7 +265,8 @@ class Optimizer:
         FloatingPointError
             A gradient holds Inf or NaN and ``nonfinite="raise"``.
         TypeError, ValueError
-            A gradient has another path, shape or dtype; a parameter was replaced; a function gave a number out of range.
+            A gradient has another path, shape or dtype; a parameter was replaced; a function gave a number out
+            of range.
         RuntimeError
             Inside `lookahead` or `averaged`, or while another thread steps this optimizer.
 
@@ -313,7 +327,9 @@ class Optimizer:
             The parameters' arrays, holding the average.
         """
         if self._average is None:
-            raise ValueError("the optimizer keeps no average; make it with average=fo.averaging.EMA(...) or Mean(...)")
+            raise ValueError(
+                "the optimizer keeps no average; make it with average=fo.averaging.EMA(...) or Mean(...)"
+            )
         with self._closed("the parameters' arrays hold the average; step after the `with` block"):
             for leaf, average in zip(self._leaves, self._averages, strict=True):
                 swap(leaf, average)
@@ -346,9 +362,9 @@ class Optimizer:
         Returns
         -------
         dict
-            ``rule``, ``step``, ``skips``, ``scalars`` (running scalars of each group), ``state`` (path -> name -> array),
-            ``average`` (path -> array, if one is kept), ``schedules`` (states of schedules that have any). Hyper-parameters
-            are not in it: they are the constructor's.
+            ``rule``, ``step``, ``skips``, ``scalars`` (running scalars of each group), ``state`` (path -> name
+            -> array), ``average`` (path -> array, if one is kept), ``schedules`` (states of schedules that
+            have any). Hyper-parameters are not in it: they are the constructor's.
         """
         if self._stepper.closed is not None:
             raise RuntimeError(self._stepper.closed)
@@ -379,7 +395,8 @@ class Optimizer:
         Raises
         ------
         ValueError
-            The state belongs to another rule, tree, shape or dtype. All mismatches are listed and nothing has been changed.
+            The state belongs to another rule, tree, shape or dtype. All mismatches are listed and nothing has
+            been changed.
         """
         if self._stepper.closed is not None:
             raise RuntimeError(self._stepper.closed)
@@ -390,7 +407,9 @@ class Optimizer:
             if not isinstance(theirs, np.ndarray):
                 wrong.append(f"{name} is {type(theirs).__name__}, not an array")
             elif theirs.shape != mine.shape or theirs.dtype != mine.dtype:
-                wrong.append(f"{name} is {theirs.dtype}{list(theirs.shape)}, needed {mine.dtype}{list(mine.shape)}")
+                wrong.append(
+                    f"{name} is {theirs.dtype}{list(theirs.shape)}, needed {mine.dtype}{list(mine.shape)}"
+                )
             else:
                 pairs.append((mine, theirs))
 
@@ -441,15 +460,29 @@ class Optimizer:
     def _check_running(self, given: Any, wrong: list[str]) -> list[dict[str, float]]:
         mine = self._stepper.get_scalars()
         if not isinstance(given, (list, tuple)) or len(given) != len(mine):
-            wrong.append(f"scalars is for {len(given) if isinstance(given, (list, tuple)) else 'no'} groups, needed {len(mine)}")
+            wrong.append(
+                f"scalars is for {len(given) if isinstance(given, (list, tuple)) else 'no'} groups, needed {len(mine)}"
+            )
             return mine
         for g, (own, theirs) in enumerate(zip(mine, given, strict=True)):
-            if not isinstance(theirs, Mapping) or set(theirs) != set(own) or not all(math.isfinite(v) for v in theirs.values()):
+            if (
+                not isinstance(theirs, Mapping)
+                or set(theirs) != set(own)
+                or not all(math.isfinite(v) for v in theirs.values())
+            ):
                 wrong.append(f"scalars[{g}] is {theirs!r}, needed finite numbers for {list(own)}")
         return [dict(theirs) if isinstance(theirs, Mapping) else {} for theirs in given]
 
     def _stateful(self) -> list[Any]:
-        return [f for f, _ in self._functions if hasattr(f, "state_dict") and hasattr(f, "load_state_dict")]
+        """Functions of the step that have a state, those inside other schedules too."""
+        found: list[Any] = []
+        queue = [function for function, _ in self._functions]
+        while queue:
+            f = queue.pop(0)
+            if hasattr(f, "state_dict") and hasattr(f, "load_state_dict"):
+                found.append(f)
+            queue += [x for x in (getattr(f, "schedule", None), *getattr(f, "schedules", ())) if callable(x)]
+        return found
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), self._stepper.params, *self._made_with, self.state_dict(copy=False))
@@ -465,10 +498,14 @@ def _match_groups(groups: Any, paths: list[str]) -> tuple[dict[str, Mapping[str,
     if groups is None:
         return {}, [0] * len(paths)
     if not isinstance(groups, Mapping):
-        raise TypeError(f"groups is {type(groups).__name__}; a mapping of path patterns to mappings is needed")
+        raise TypeError(
+            f"groups is {type(groups).__name__}; a mapping of path patterns to mappings is needed"
+        )
     for pattern, extra in groups.items():
         if not isinstance(pattern, str) or not isinstance(extra, Mapping):
-            raise TypeError(f"groups[{pattern!r}] is {extra!r}; a mapping of fields is needed for a path pattern")
+            raise TypeError(
+                f"groups[{pattern!r}] is {extra!r}; a mapping of fields is needed for a path pattern"
+            )
         if not any(fnmatchcase(path, pattern) for path in paths):
             some = ", ".join(map(repr, paths[:5])) + (", ..." if len(paths) > 5 else "")
             raise ValueError(f"groups[{pattern!r}] matches no path; the paths are {some}")
@@ -477,7 +514,9 @@ def _match_groups(groups: Any, paths: list[str]) -> tuple[dict[str, Mapping[str,
     return dict(groups), found
 
 
-def _restore(cls: type[Optimizer], params: Any, given: Any, convention: str, common: Any, state: Any) -> Optimizer:
+def _restore(
+    cls: type[Optimizer], params: Any, given: Any, convention: str, common: Any, state: Any
+) -> Optimizer:
     """Undo `Optimizer.__reduce__`."""
     optimizer = cls(params, **given, convention=convention, **common)
     optimizer.load_state_dict(state)

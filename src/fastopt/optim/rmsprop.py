@@ -24,7 +24,8 @@ class RMSprop(Optimizer):
         momentum      b <- momentum b + g / d,          p <- p - lr b
         lr_in_buffer  b <- momentum b - lr g / d,       p <- p + b
 
-    Algorithm 8.6, with Nesterov's momentum, is ``convention="book"`` with momentum and the gradient taken inside `lookahead`.
+    Algorithm 8.6, with Nesterov's momentum, is ``convention="book"`` with momentum and the gradient taken
+    inside `lookahead`.
 
     Parameters
     ----------

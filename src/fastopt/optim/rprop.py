@@ -80,8 +80,8 @@ class Lion(Optimizer):
     betas : pair of float or function, default (0.9, 0.99)
         Each at least 0 and below 1.
     convention : {"torch", "keras", "optax"}
-        Fills the fields that are not given. "torch" stands for the authors' own code, written for torch. Weight decay is
-        decoupled in all; optax has 1e-3, the others 0.
+        Fills the fields that are not given. "torch" stands for the authors' own code, written for torch.
+        Weight decay is decoupled in all; optax has 1e-3, the others 0.
     **common
         See `Optimizer`.
 

@@ -33,17 +33,17 @@ class SGD(Optimizer):
     params : tree of ndarray
         Parameters, written in place; see `Optimizer`.
     lr : float or function of the step
-        Learning rate, at least 0. Default: torch 1e-3, keras 1e-2; book and optax have none. The book's schedule of algorithm 8.1 is
-        ``fo.schedules.linear``.
+        Learning rate, at least 0. Default: torch 1e-3, keras 1e-2; book and optax have none. The book's
+        schedule of algorithm 8.1 is ``fo.schedules.linear``.
     momentum : float or function, default 0
         From 0 to 1.
     dampening : float or function, default 0
     nesterov : bool, default False
-        Sutskever's form, with the gradient at the parameters themselves. For the book's algorithm 8.3, with the gradient at
-        the look-ahead point, leave it False and use `lookahead`.
+        Sutskever's form, with the gradient at the parameters themselves. For the book's algorithm 8.3, with
+        the gradient at the look-ahead point, leave it False and use `lookahead`.
     lr_in_buffer : bool
-        Whether the buffer holds the velocity, learning rate included (book, keras), or gradients (torch, optax); they differ
-        when ``lr`` changes. Default: as the convention.
+        Whether the buffer holds the velocity, learning rate included (book, keras), or gradients (torch,
+        optax); they differ when ``lr`` changes. Default: as the convention.
     convention : {"torch", "book", "keras", "optax"}
         Fills the fields that are not given.
     **common
@@ -51,7 +51,8 @@ class SGD(Optimizer):
 
     References
     ----------
-    Goodfellow, Bengio, Courville, Deep Learning, algorithms 8.1, 8.2, 8.3. Polyak 1964. Sutskever, Martens, Dahl, Hinton 2013.
+    Goodfellow, Bengio, Courville, Deep Learning, algorithms 8.1, 8.2, 8.3. Polyak 1964. Sutskever, Martens,
+    Dahl, Hinton 2013.
 
     Examples
     --------
@@ -110,7 +111,9 @@ class SGD(Optimizer):
 
     def lookahead_factor(self, scalars: Mapping[str, float]) -> tuple[str, float]:
         if self.rule == "nesterov":
-            raise ValueError("nesterov=True already accounts for the look-ahead; make the optimizer with nesterov=False")
+            raise ValueError(
+                "nesterov=True already accounts for the look-ahead; make the optimizer with nesterov=False"
+            )
         if self.rule != "momentum":
             return super().lookahead_factor(scalars)
         return "b", velocity_factor(scalars)
