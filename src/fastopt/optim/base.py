@@ -170,7 +170,7 @@ class Optimizer:
     def lookahead_factor(self, scalars: Mapping[str, float]) -> tuple[str, float]:
         """The state that is the velocity, and what it is multiplied by to reach the look-ahead point."""
         raise ValueError(
-            f"{type(self).__name__} has no look-ahead point: that needs a momentum buffer (SGD or RMSprop with momentum)"
+            f"{type(self).__name__} has no look-ahead point here; SGD and RMSprop with momentum above 0 have one"
         )
 
     # ---- scalars ----
