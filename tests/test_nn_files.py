@@ -1,4 +1,4 @@
-"""Model files of fastopt.nn: the same to the bit after a round trip, whole or not at all, and deaf to hostile ones."""
+"""Model files of fastopt.nn: the same bits after a round trip, whole or not at all, deaf to hostile ones."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_a_flipped_bit_is_an_error_or_changes_nothing(tmp_path):
     model.meta = {"k": "v"}
     data = (tmp_path / "m").read_bytes()
     whole = pickle.dumps(model)
-    refused = 0
+    refused = same = 0
     bits = range(0, 8 * len(data), 5)  # 5 and 8 have no common factor: every place in a byte comes up
     for bit in bits:
         flipped = bytearray(data)
@@ -132,10 +132,10 @@ def test_a_flipped_bit_is_an_error_or_changes_nothing(tmp_path):
         try:
             other = nn.load(tmp_path / "hurt")
         except ValueError as error:
-            assert "cannot load a model" in str(error)
-            refused += 1
+            refused += str(error).startswith("cannot load a model")
         else:
-            assert pickle.dumps(other) == whole
+            same += pickle.dumps(other) == whole
+    assert refused + same == len(bits)
     assert refused > 0.95 * len(bits)
 
 
