@@ -11,6 +11,7 @@ import numpy as np
 from fastopt._trees import flatten, flatten_tree, map_tree
 from fastopt.nn import layers as nn
 from fastopt.nn.losses import LabelLoss, Loss, SoftmaxCrossEntropy, ValueLoss
+from fastopt.nn.stages import Chain, Setting
 
 __all__ = ["Sequential", "mlp"]
 
@@ -229,8 +230,8 @@ class _Plan:
     """A model at one batch size: its stages, and buffers for batch, targets and the loss's gradient."""
 
     def __init__(self, model: Sequential, rows: int, training: bool) -> None:
-        at = nn.Setting(rows, model.dtype, training, model._generators)
-        self.chain = nn.Chain(model.layers, model.params, model.grads, model.n_in, at)
+        at = Setting(rows, model.dtype, training, model._generators)
+        self.chain = Chain(model.layers, model.params, model.grads, model.n_in, at)
         self.target = model.loss_function.buffer(rows, model.n_out, model.dtype)
         self.d: Any = at.empty(model.n_out) if training else None
         self.x: Any = None
