@@ -1,8 +1,8 @@
 """Stages: layers at work on batches of one size.
 
-The model asks for the stages of a batch size once: each is a layer with views of its parameters and gradients,
-and with buffers for that many rows. Stages allocate when they are made and never again. Two rules keep them
-simple:
+The model asks for the stages of a batch size once: each is a layer with views of its parameters and
+gradients, and with buffers for that many rows. Stages allocate when they are made, never again.
+Two rules keep them simple:
 
 - ``forward`` returns the stage's own buffer and leaves its input alone;
 - ``backward`` may overwrite the array it is given, and returns the gradient by the stage's input.
