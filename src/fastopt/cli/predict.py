@@ -100,7 +100,7 @@ def load_model(path: Path) -> Any:
     try:
         model = nn.load(path)
     except Exception as error:  # whatever a foreign file makes the reader say
-        raise Mistake(f"{str(path)!r} is not a model file of fastopt: {first_line(error)}") from None
+        raise Mistake(first_line(error)) from None
     if not isinstance(model.meta, dict) or "recipe" not in model.meta:
         raise Mistake(f"{str(path)!r} holds no preprocessing: it was not written by fastopt train")
     return model
