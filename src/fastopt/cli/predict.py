@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     if not to_terminal:
         check_place(
             args.out,
-            lambda start: start.splitlines()[:1] == [",".join(heads).encode()],
+            lambda start: start.splitlines()[:1] in ([",".join(h).encode()] for h in HEADS.values()),
             "table of predictions",
         )
     if args.file is not None:
