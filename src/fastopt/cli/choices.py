@@ -172,7 +172,7 @@ def build_schedule(text: str, lr: float, total: int) -> Any:
     allowed = [p for p in inspect.signature(made).parameters if p != height]
     for field in given:
         if field not in allowed:
-            hint = f"; its height is --lr ({height})" if field == height else close_names(field, allowed)
+            hint = "; its height is --lr." if field == height else close_names(field, allowed)
             raise Mistake(f"schedule {key} has no field {field!r}{hint} Fields: {', '.join(allowed)}")
     fields: dict[str, Any] = {**defaults, **given}
     for field in counts:

@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--activation", default="relu", choices=["relu", "tanh", "sigmoid", "gelu"])
     parser.add_argument("--dtype", default="float32", choices=["float32", "float64"])
     parser.add_argument("--threads", type=whole, metavar="N")
-    parser.add_argument("--quick", action="store_true", help="fewer epochs, and no search beyond three rates")
+    parser.add_argument("--quick", action="store_true", help="fewer epochs and a shorter search of the rate")
     parser.add_argument(
         "--out",
         type=Path,
@@ -132,7 +132,7 @@ def one(name: str, sets: Sequence[Prepared], args: argparse.Namespace) -> Result
             return math.inf
         return min(s.loss for s in tried[lr][0].validation)
 
-    lr, at_end = search(loss_at, default, 1 if args.quick else 2, 0 if args.quick else MOST_MORE)
+    lr, at_end = search(loss_at, default, 1 if args.quick else 2, 3 if args.quick else MOST_MORE)
     if lr is None:
         return None
     runs = [tried[lr]]

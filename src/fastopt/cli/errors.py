@@ -17,7 +17,7 @@ class Mistake(Exception):
 def close_names(name: str, options: Iterable[str]) -> str:
     """ "; did you mean 'price'?", or nothing when no option is near."""
     by_lower = {option.lower(): option for option in options}
-    near = difflib.get_close_matches(name.lower(), list(by_lower), n=3, cutoff=0.55)
+    near = difflib.get_close_matches(name.lower(), list(by_lower), n=2, cutoff=0.7)
     return f"; did you mean {' or '.join(repr(by_lower[n]) for n in near)}?" if near else ""
 
 

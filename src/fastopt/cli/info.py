@@ -50,7 +50,8 @@ def facts() -> list[tuple[str, str]]:
 
     build = fo.build_info()
     isas = build["isas"]
-    able = [name for name, can in isas.items() if can]
+    unable = [name for name, can in isas.items() if not can]
+    note = f"; not on this processor: {', '.join(unable)}" if unable else ""
     forced = ", forced by FASTOPT_ISA" if build["isa_forced"] else ""
     found = [f"{name} {number}" for name in OPTIONAL if (number := version(name))]
     absent = [name for name in OPTIONAL if version(name) is None]
@@ -61,7 +62,7 @@ def facts() -> list[tuple[str, str]]:
             f"{platform.python_version()} ({platform.python_implementation()}), {platform.platform()}",
         ),
         *((name, version(package) or "missing") for name, package in NEEDED),
-        ("instruction set", f"{build['isa']}{forced} (this processor has {', '.join(able)})"),
+        ("instruction set", f"{build['isa']}{forced} (built: {', '.join(isas)}{note})"),
         ("threads", f"{fo.get_num_threads()} for fastopt (FASTOPT_NUM_THREADS, --threads)"),
         ("BLAS of NumPy", blas(np)),
         ("BLAS of SciPy", blas(scipy)),

@@ -35,6 +35,16 @@ def _figure(width: float, height: float, panels: int, **share: Any) -> tuple[Any
     return figure, axes
 
 
+def _plain_ticks(ax: Any) -> None:
+    """Numbers as one reads them on a logarithmic y axis that spans a few decades at most."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = ax.get_ylim()
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 1e3 * low else (1.0,)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+
+
 def _png(figure: Any) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": PNG_OWNER.decode()})
@@ -100,6 +110,7 @@ def comparison(runs: Sequence[tuple[str, Sequence[History]]], title: str) -> byt
         highs.append(middle[0])
     left.set_ylim(0.8 * min(lows), 1.3 * float(np.quantile(highs, 0.9)))
     left.set_yscale("log")
+    _plain_ticks(left)
     left.set_ylabel("validation loss")
     left.set_xlabel("epochs")
     left.set_title("The same number of passes over the data", fontsize=11, loc="left")

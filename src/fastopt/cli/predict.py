@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     if not to_terminal:
         check_place(
             args.out,
-            lambda start: start.splitlines()[:1] == [",".join(heads).encode()],
+            lambda start: start.splitlines()[:1] in ([",".join(h).encode()] for h in HEADS.values()),
             "table of predictions",
         )
     if args.file is not None:
@@ -100,7 +100,7 @@ def load_model(path: Path) -> Any:
     try:
         model = nn.load(path)
     except Exception as error:  # whatever a foreign file makes the reader say
-        raise Mistake(f"{str(path)!r} is not a model file of fastopt: {first_line(error)}") from None
+        raise Mistake(first_line(error)) from None
     if not isinstance(model.meta, dict) or "recipe" not in model.meta:
         raise Mistake(f"{str(path)!r} holds no preprocessing: it was not written by fastopt train")
     return model

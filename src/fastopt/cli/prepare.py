@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastopt.cli.arguments import share
 from fastopt.cli.errors import Mistake, close_names, listed
 from fastopt.cli.features import Recipe, is_numbers, learn, to_numbers
 from fastopt.cli.tables import digits_table, read_table
@@ -65,13 +66,6 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         "--validation", type=share, default=0.15, metavar="SHARE", help="of the rows (default 0.15)"
     )
     data.add_argument("--test", type=share, default=0.15, metavar="SHARE", help="of the rows (default 0.15)")
-
-
-def share(text: str) -> float:
-    value = float(text)
-    if not 0.0 < value < 1.0:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
 
 
 def prepare(args: argparse.Namespace, seed: int, dtype: str) -> Prepared:

@@ -7,11 +7,12 @@ from time import perf_counter
 from typing import Any
 
 from fastopt.cli.errors import need
-from fastopt.cli.training import History, Score
+from fastopt.cli.training import REFRESH, History, Score
 
 __all__ = ["console", "Progress", "print_pairs", "score_cells", "score_table"]
 
 PLAIN_LINES = 10  # epochs told when the output is a file
+PLAIN_SECONDS = 10.0  # and a line at least this often
 
 
 def console() -> Any:
@@ -69,7 +70,6 @@ class Progress:
         self.live = out.is_terminal and not out.is_dumb_terminal and not quiet
         self.plain = not self.live and not quiet
         self.drawn = 0.0
-        self.seen = (perf_counter(), 0)
         if self.live:
             progress = need("rich.progress", "the command line")
             self.bar = progress.Progress(
@@ -101,9 +101,16 @@ class Progress:
     def done(self, epoch: int, history: History) -> None:
         """After an epoch."""
         last = epoch + 1 == self.epochs
-        if self.plain and (last or (epoch + 1) % max(1, -(-self.epochs // PLAIN_LINES)) == 0 or epoch == 0):
+        now = perf_counter()
+        due = (
+            epoch == 0
+            or (epoch + 1) % -(-self.epochs // PLAIN_LINES) == 0
+            or now - self.drawn >= PLAIN_SECONDS
+        )
+        if self.plain and (last or due):
+            self.drawn = now
             self.out.print(f"epoch {epoch + 1}/{self.epochs}  {self._text(history.losses[-1], history)}")
-        elif self.live and (last or perf_counter() - self.drawn >= 0.1):
+        elif self.live and (last or now - self.drawn >= REFRESH):
             self._draw(epoch, (epoch + 1) * self.steps, history.losses[-1], history)
 
     def _draw(self, epoch: int, completed: int, loss: float, history: History) -> None:

@@ -120,7 +120,8 @@ def _matrix_table(matrix: np.ndarray, stem: str, source: str) -> Table:
 
 def _read_npz(path: Path) -> Table:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # The file is opened here: np.load leaves its own open when what it finds is torn.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise Mistake(f"cannot read {str(path)!r} as NPZ: {first_line(error)}") from None
