@@ -78,7 +78,8 @@ def _label_ends(ax: Axes, rows: list[Row], names: Iterable[str]) -> None:
         colour = _LOOKS[name][0]
         label = f"{name}  {end:.3g}"
         ax.annotate(
-            label, (x, end), xytext=(x * 1.5, at), color=colour, fontsize=8.5, va="center", annotation_clip=False,
+            label, (x, end), xytext=(x * 1.5, at), color=colour, fontsize=8.5, va="center",
+            annotation_clip=False,
             weight="bold" if name == OURS else "normal",
             arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.5, "shrinkA": 0, "shrinkB": 2},
         )  # fmt: skip
@@ -143,7 +144,7 @@ def _all_rules(rows: list[Row], dtype: str, threads: int, path: Path) -> None:
 
 
 def draw(rows: list[Row], out: Path) -> list[Path]:
-    """One picture of Adam (or the first rule there is) a number of threads, one of all rules a dtype besides."""
+    """One picture of Adam (or the first rule) a number of threads, and one of all rules a dtype besides."""
     single = [r | {"median": dict(r["median"])} for r in rows if "arrays" not in r and FLOOR in r["median"]]
     paths: list[Path] = []
     for threads in sorted({r["threads"] for r in single}):

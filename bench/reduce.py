@@ -1,8 +1,7 @@
-"""The read pass of a guarded step (norm of the gradient, non-finite values found) against one read of memory, NumPy and torch.
+"""The read pass of a guarded step against one read of memory, NumPy and torch: ``python -m bench.reduce``.
 
-``python -m bench.reduce [--sizes 1e3,1e5,1e7] [--threads 1,2]``. The pass has no function of its own in Python: it is what a step with
-``nonfinite="raise"`` does when the gradient is refused at once, so a last element of Inf and ``"skip"`` time it, with the counting
-of non-finite values in the last array only.
+The pass (norm of the gradient, are there non-finite values) has no function of its own in Python. It is
+all that a step with ``nonfinite="skip"`` does when it is refused, and so it is timed.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from fastopt.cli.contest import FLOOR, OURS, Repeated, contest, placed, ratio
 def readers(size: int, dtype: Any, threads: int) -> dict[str, Callable[[], object]]:
     """Ways to get the norm of one gradient array of `size`, the floor first.
 
-    Ours is taken as a step that is refused because of a second array, of one element, Inf: the large one is read exactly once.
+    Ours is a step refused because of a second array, of one element, Inf: the large one is read exactly once.
     """
     (p,), (g,), _ = placed([size], dtype)
     opt = fo.SGD([p, np.zeros(1, dtype)], lr=0.0, nonfinite="skip")
@@ -62,10 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 timings = contest(readers(size, np.dtype(dtype), threads), options.budget, threads=threads)
                 cells = "".join(f"{name:>16s} {t.median / size * 1e9:6.3f}" for name, t in timings.items())
                 quiet = timings[OURS].best / timings[FLOOR].best
-                print(
-                    f"{dtype} {size:>9.0e} x{threads} {cells}   {ratio(timings, OURS, FLOOR):6.2f} {quiet:6.2f}",
-                    flush=True,
-                )
+                print(f"{dtype} {size:>9.0e} x{threads} {cells}", end="   ")
+                print(f"{ratio(timings, OURS, FLOOR):6.2f} {quiet:6.2f}", flush=True)
                 rows.append(
                     {
                         "dtype": dtype,

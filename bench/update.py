@@ -1,7 +1,7 @@
 """Optimizer steps against the memory floor, torch, optax and NumPy: ``python -m bench.update [--quick]``.
 
-One process a number of threads (XLA reads it only when it starts); in it, all contestants of a row take turns.
-Writes update.json, update.txt and pictures to --out.
+One process a number of threads (XLA reads that only when it starts); in it, the contestants of a row take
+turns. Writes update.json, update.txt and pictures to --out.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def many_arrays(rule: str, dtype: str, count: int, size: int, threads: int, budg
 
 
 def all_in_one(dtype: str, size: int, threads: int, budget: float) -> Record:
-    """Clipping by the global norm, AdamW and an average of the weights: one step of ours, three calls of torch."""
+    """Clipping by the global norm, AdamW and an average of the weights: one step, three calls of torch."""
     kind = np.dtype(dtype)
     params, grads, _ = placed([size], kind)
     row = ROWS["adamw"]
@@ -79,7 +80,7 @@ def all_in_one(dtype: str, size: int, threads: int, budget: float) -> Record:
             params[0], lr=row.lr, clip_norm=1.0, average=fo.averaging.EMA(0.999, debias=False),
             nonfinite=policy, **row.fields,
         )  # fmt: skip
-        field[name] = lambda opt=opt: opt.step(grads[0])
+        field[name] = partial(opt.step, grads[0])
     opt.step(grads[0])
     # torch scales the gradient in place: one of its own, so that ours is clipped as well at every step.
     (theirs,) = gradients([size], kind)
@@ -137,7 +138,7 @@ def measure(options: argparse.Namespace, threads: int) -> list[Record]:
         start = time.perf_counter()
         row = make(budget * short)
         if options.again and any(not v["met"] for v in verdicts([row])):
-            # The machine may have been busy: the row with the smaller median of ours over the smaller stands.
+            # The machine may have been busy: of two runs the one stands in which our own turns differ less.
             second = make(2 * budget * short)
             first_noise, second_noise = (r["median"][OURS] / r["best"][OURS] for r in (row, second))
             row = (second if second_noise <= first_noise else row) | {"measured": 2}
@@ -153,7 +154,7 @@ def measure(options: argparse.Namespace, threads: int) -> list[Record]:
                 peers = size <= 10**7 or ROWS[rule].fused
                 add(
                     what,
-                    lambda b, r=rule, d=dtype, n=size, p=peers: one_array(r, d, n, threads, b, p),
+                    partial(one_array, rule, dtype, size, threads, peers=peers),
                     budget,
                 )
         for rule in ("adam", "sgd"):
@@ -162,19 +163,22 @@ def measure(options: argparse.Namespace, threads: int) -> list[Record]:
                     what = f"{rule} {dtype} {count} x {size} threads={threads}"
                     add(
                         what,
-                        lambda b, r=rule, d=dtype, c=count, n=size: many_arrays(r, d, c, n, threads, b),
+                        partial(many_arrays, rule, dtype, count, size, threads),
                         1,
                     )
         if "adamw" in options.rules:
             size = max(options.sizes)
             what = f"{ALL_IN_ONE} {dtype} {size:.0e} threads={threads}"
-            add(what, lambda b, d=dtype, n=size: all_in_one(d, n, threads, b), 3)
+            add(what, partial(all_in_one, dtype, size, threads), 3)
     return rows
+
+
+_ABOUT = ("version", "python", "machine", "isa")
 
 
 def machine() -> dict[str, Any]:
     """What the figures belong to."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for name in ("torch", "jax", "optax", "numpy"):
         try:
             versions[name] = version(name)

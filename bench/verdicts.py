@@ -59,7 +59,7 @@ def _of_row(row: Row) -> Iterator[Verdict]:
                     "value": value, "quiet": quiet, "target": "<= 2", "bad": value / 2, "met": value <= 2,
                 }  # fmt: skip
         for peer in (torch, "optax"):
-            if peer in seconds:
+            if peer and peer in seconds:
                 yield _verdict(row, f"{peer} / ours", peer, OURS, at_least=1)
         return
     at_most = 1.1 if size >= 10**7 else (2.2 if spec.root else 1.6) if size >= 10**4 else 0
@@ -101,7 +101,10 @@ def report(rows: list[Row], machine: dict[str, Any]) -> str:
     """The whole run as text: what it ran on, targets missed, targets met, all medians."""
     found = verdicts(rows)
     missed = [v for v in found if not v["met"]]
-    head = f"{'':6s} {'rule':26s}{'dtype':8s} {'size':>10s}  thr {'ratio':28s}{'median':>9s}  {'target':8s}{'quiet':>9s}{'ns/param':>10s}"
+    head = (
+        f"{'':6s} {'rule':26s}{'dtype':8s} {'size':>10s}  thr {'ratio':28s}"
+        f"{'median':>9s}  {'target':8s}{'quiet':>9s}{'ns/param':>10s}"
+    )
     return "\n".join(
         [
             "  ".join(f"{key} {value}" for key, value in machine.items()),

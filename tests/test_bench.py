@@ -1,4 +1,4 @@
-"""The benchmark harness: turns, medians, ratios, who takes part. Nothing here asserts how fast anything is."""
+"""The benchmark harness: turns, medians, ratios, who takes part. Nothing here asserts a speed."""
 
 from __future__ import annotations
 
@@ -153,10 +153,15 @@ def test_torch_takes_the_same_step(rule):
     p = np.full(24, 0.5)
     # The step that makes torch's states counts as its first, and its states are then ours.
     steps = torch_steps(row, [p], [g], [[s.copy() for s in states]], 1)
-    assert set(steps) == {"torch loop", "torch foreach"} | ({"torch fused"} if row.fused else set())
+    assert set(steps) - {"torch foreach"} == {"torch loop"} | ({"torch fused"} if row.fused else set())
     p[...] = first
     steps["torch loop"]()
-    np.testing.assert_allclose(p, wanted, rtol=1e-12, atol=1e-12)
+    # torch keeps NAdam's product of momenta as a float32 tensor.
+    np.testing.assert_allclose(p, wanted, rtol=1e-9 if rule == "nadam" else 1e-12)
+    given = g.copy()
+    for step in steps.values():
+        step()
+    np.testing.assert_array_equal(g, given)
 
 
 @pytest.mark.parametrize("rule", [rule for rule, row in ROWS.items() if row.optax])

@@ -1,6 +1,7 @@
-"""Contests: several ways to do the same work, timed by turns in one process, so that what slows the machine slows them all.
+"""Contests: several ways to do the same work, timed by turns in one process.
 
-`contest` is the harness, `update_contestants` the field for one optimizer step, `update_table` what ``fastopt bench`` prints.
+What slows the machine slows them all, so their ratios stand. `contest` is the harness,
+`update_contestants` the field for one optimizer step, `update_table` what ``fastopt bench`` prints.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ __all__ = ["Timing", "contest", "ratio", "update_contestants", "update_table"]
 SIZES = (10**3, 10**4, 10**5, 10**6, 10**7)
 FLOOR, FLOOR_TWICE = "floor", "floor, g read twice"
 OURS, OURS_RAISE = "fastopt", "fastopt raise"
-#: What each of ours is held against: the same streams, with the read more that refusing non-finite gradients costs.
+#: What each of ours is held against: the same streams, and the read more that a guarded step costs.
 FLOOR_OF = {OURS_RAISE: FLOOR_TWICE}
 
 _TURN = 300e-6  # seconds of calls that a turn holds at least, where one call is shorter
@@ -66,9 +67,10 @@ def contest(
 ) -> dict[str, Timing]:
     """Time contestants by turns.
 
-    Each round gives every contestant one turn, in an order drawn anew: one call that is not timed (where it is short, so that
-    caches and helper threads are as in a loop of such calls), then as many as a turn holds. As many rounds as `budget` seconds hold, but
-    from `least` to `most`; contestants many times slower than the first one sit out three rounds of four.
+    Each round gives every contestant one turn, in an order drawn anew: one call that is not timed (where
+    calls are short, so that caches and helper threads are as in a loop), then as many as a turn holds.
+    There are as many rounds as `budget` seconds hold, but from `least` to `most`; contestants many times
+    slower than the first one sit out three rounds of four.
 
     Returns
     -------
@@ -132,7 +134,7 @@ def gradients(shapes: Sequence[int], dtype: Any, seed: int = 0) -> list[np.ndarr
 
 
 def placed(shapes: Sequence[int], dtype: Any) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
-    """Parameters, gradients and zeros, each at the start of a cache line, no two starts at the same place of a page."""
+    """Parameters, gradients and zeros, each at the start of a cache line, at different places of a page."""
     blocks = allocate([np.broadcast_to(np.zeros((), dtype), n) for n in shapes], 3)
     params, grads, zeros = ([block[i] for block in blocks] for i in range(3))
     for p, g, value in zip(params, grads, gradients(shapes, dtype), strict=True):
@@ -151,8 +153,9 @@ def update_contestants(
 ) -> dict[str, Callable[[], object]]:
     """Everyone who can take a step of `rule` on tensors of these sizes, ready and with states in place.
 
-    The floor, torch and NumPy with ``out=`` walk the very arrays that we walk (the floor adds an array of zeros, and so leaves
-    them as they are): where arrays lie in memory cannot favour anyone. optax and plain NumPy have arrays of their own.
+    The floor, torch and NumPy with ``out=`` walk the very arrays that we walk (the floor adds an array of
+    zeros, and so leaves them as they are): where arrays lie in memory cannot favour anyone. optax and
+    plain NumPy have arrays of their own.
     """
     row = ROWS[rule]
     params, grads, zeros = placed(sizes, dtype)
@@ -185,13 +188,14 @@ def update_contestants(
 
 
 def update_table(quick: bool = False) -> list[dict[str, Any]]:
-    """Adam in float32 on one array, 10^3 elements to 10^7 (`quick`: to 10^6), with as many threads as the library may use.
+    """Adam in float32 on one array of 10^3 to 10^7 elements (`quick`: to 10^6), on all threads we may use.
 
     Returns
     -------
     list of dict
-        ``size``, ``contestant``, ``ns_per_parameter`` and ``ratio_to_floor``: the floor is a C loop over the same streams of memory
-        with next to no arithmetic, and for "fastopt raise" one that reads the gradient twice, as that does.
+        ``size``, ``contestant``, ``ns_per_parameter`` and ``ratio_to_floor``: the floor is a C loop over
+        the same streams of memory with next to no arithmetic, and for "fastopt raise" one that reads the
+        gradient twice, as that does.
     """
     threads = get_num_threads()
     rows: list[dict[str, Any]] = []

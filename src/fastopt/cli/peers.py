@@ -1,4 +1,7 @@
-"""The update rules as this library, torch, optax and NumPy spell them: one row a rule, so that benchmarks compare like with like."""
+"""The update rules as this library, torch, optax and NumPy spell them, one row a rule.
+
+Benchmarks compare like with like by it. torch, jax and optax are imported when they are first asked for.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,9 @@ Step = Callable[[], object]
 
 @dataclass(frozen=True)
 class Row:
-    """One rule: our class, torch's class and optax's function, with the fields that make them the same formula."""
+    """One rule: our class, torch's class and optax's function, and the fields that make them one formula."""
 
-    ours: type[fo.Optimizer]
+    ours: Callable[..., fo.Optimizer]
     lr: float
     fields: dict[str, Any] = field(default_factory=dict)
     torch: str = ""
@@ -55,7 +58,8 @@ ROWS: dict[str, Row] = {
     ),
     "rmsprop_centered_momentum": Row(
         fo.RMSprop, 1e-6, {"centered": True, **_M}, "RMSprop", {"centered": True, **_M},
-        ("square_avg", "grad_avg", "momentum_buffer"), False, "rmsprop", {"decay": 0.99, "centered": True, **_M},
+        ("square_avg", "grad_avg", "momentum_buffer"), False,
+        "rmsprop", {"decay": 0.99, "centered": True, **_M},
     ),
     "adadelta": Row(fo.Adadelta, 1.0, {}, "Adadelta", {}, ("square_avg", "acc_delta"), False, "adadelta"),
     "adam": Row(fo.Adam, 1e-3, {}, "Adam", {}, _MV, True, "adam"),
@@ -69,8 +73,10 @@ ROWS: dict[str, Row] = {
     "adamax": Row(fo.Adamax, 2e-3, {}, "Adamax", {}, ("exp_avg", "exp_inf"), False, "adamax"),
     "nadam": Row(fo.NAdam, 2e-3, {}, "NAdam", {}, _MV, False, "nadam"),
     "radam": Row(fo.RAdam, 1e-3, {}, "RAdam", {}, _MV, False, "radam"),
-    "rprop": Row(fo.Rprop, 1e-6, {"step_sizes": (1e-6, 1e-3)}, "Rprop", {"step_sizes": (1e-6, 1e-3)},
-                 ("prev", "step_size"), False, "rprop", {"min_step_size": 1e-6, "max_step_size": 1e-3}, root=False),
+    "rprop": Row(
+        fo.Rprop, 1e-6, {"step_sizes": (1e-6, 1e-3)}, "Rprop", {"step_sizes": (1e-6, 1e-3)},
+        ("prev", "step_size"), False, "rprop", {"min_step_size": 1e-6, "max_step_size": 1e-3}, root=False,
+    ),
     "lion": Row(fo.Lion, 1e-4, {}, optax="lion", optax_fields={"weight_decay": 0.0}, root=False),
 }  # fmt: skip
 
@@ -97,6 +103,8 @@ def torch_steps(
     modes = {"torch loop": {"foreach": False}, "torch foreach": {"foreach": True}}
     if row.fused:
         modes["torch fused"] = {"fused": True}
+    if row.torch_fields.get("nesterov"):
+        del modes["torch foreach"]  # writes into the gradients, which then grow without end
     steps: dict[str, Step] = {}
     for name, mode in modes.items():
         opt = getattr(torch.optim, row.torch)(tensors, lr=row.lr, **row.torch_fields, **mode)
@@ -126,7 +134,7 @@ def prepare_jax(threads: int) -> bool:
 def optax_step(
     row: Row, params: Sequence[np.ndarray], grads: Sequence[np.ndarray], threads: int
 ) -> Step | None:
-    """optax under jit, parameters and state donated, timed until the result is there. Its arrays are its own."""
+    """optax under jit, parameters and state donated, until the result is there. Its arrays are its own."""
     if not row.optax or not prepare_jax(threads):
         return None
     import jax
@@ -156,7 +164,7 @@ def optax_step(
 def numpy_step(
     name: str, p: np.ndarray, g: np.ndarray, states: Sequence[np.ndarray], in_place: bool
 ) -> Step | None:
-    """A rule in NumPy: as people write it, or in place with ``out=`` and one work array. None for rules not written here."""
+    """A rule in NumPy, as people write it or in place with ``out=``; None for rules not written here."""
     plain, placed = _NUMPY.get(name, (None, None))
     if placed is None or plain is None:
         return None
