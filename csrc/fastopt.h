@@ -121,7 +121,8 @@ FO_VISIBLE void fo_set_num_threads(int n);            /* 1 <= n <= FO_THREADS_LI
 FO_VISIBLE int fo_get_num_threads(void);
 
 /* ---- the floor, for benchmarks: the streams of a step with trivial arithmetic ----
- * Adds read[n] to each of `written` (1 to 5 arrays of n); reads read[n] once more, before, if `twice`. All of it `repeat` times. */
+ * Adds read[n] to each of `written` (0 to 5 arrays of n); reads read[n] once more, before, if `twice` (with none written: only
+ * that). All of it `repeat` times. */
 void fo_floor(int width, void *const *written, int n_written, const void *read, int twice, ptrdiff_t n, int threads, int repeat);
 
 /* ---- layers of a small network, for one width; see layers.h for each call ---- */

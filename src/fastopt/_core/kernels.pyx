@@ -773,8 +773,8 @@ def floor(list written, cnp.ndarray read, bint twice, int threads, int repeat=1)
     cdef void *pointers[5]
     cdef Py_ssize_t i, n = read.size
     cdef int width = FO_F32 if read.dtype == np.float32 else FO_F64
-    if not 1 <= len(written) <= 5:
-        raise ValueError(f"written has {len(written)} arrays; 1 to 5 are needed")
+    if not 0 <= len(written) <= 5:
+        raise ValueError(f"written has {len(written)} arrays; 0 to 5 are needed")
     for a in [*written, read]:
         if (a.dtype != read.dtype or a.size != n or not a.flags.c_contiguous
                 or a.dtype not in (np.float32, np.float64)):
