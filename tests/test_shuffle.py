@@ -14,7 +14,8 @@ from fastopt.data.order import epoch_order, seed_from, seed_from_state, seed_sta
 
 GOLDEN = json.loads((Path(__file__).parent / "data" / "orders.json").read_text())
 WIDTHS = [(False, np.uint32), (True, np.int64)]
-# Seeds are fixed, so a chi-square that passes once passes always; one in a thousand is far from what a biased method gives.
+# Seeds are fixed, so a chi-square that passes once passes always; one in a thousand is far from what a
+# biased method gives.
 LEAST_P = 1e-3
 
 
@@ -64,7 +65,9 @@ def test_draws_are_uniform(wide, dtype):
     assert stats.chisquare(pairs).pvalue > LEAST_P
 
 
-@pytest.mark.parametrize(("n", "wide"), [(3 * 2**30, False), (2**32 - 2, False), (3 * 2**30, True), (3 * 2**61, None)])
+@pytest.mark.parametrize(
+    ("n", "wide"), [(3 * 2**30, False), (2**32 - 2, False), (3 * 2**30, True), (3 * 2**61, None)]
+)
 def test_draws_below_large_bounds(n, wide):
     """A method that rejects nothing gives some numbers below 3 * 2^30 twice the chance of others."""
     draws = shuffle.draws(n, 60_000, np.random.PCG64(1), wide).astype(np.int64)
@@ -146,9 +149,9 @@ def test_rng_as_default_rng_takes_it():
 
 
 def test_global_state_is_left_alone():
-    before = np.random.get_state()[1].copy()
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
     epoch_order(10, seed_from(None), 0, "epoch")
-    assert np.array_equal(before, np.random.get_state()[1])
+    assert np.array_equal(before, np.random.get_state()[1])  # noqa: NPY002
 
 
 @pytest.mark.parametrize("rng", [True, 1.5, "seed", object(), np.random, [0.5]])
