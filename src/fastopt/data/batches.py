@@ -105,9 +105,7 @@ class Batches:
             raise TypeError("no array was given; at least one is needed")
         lengths = [len(array) for array in found]
         if len(set(lengths)) > 1:
-            raise ValueError(
-                f"the arrays have {', '.join(map(str, lengths))} rows; they must agree"
-            )
+            raise ValueError(f"the arrays have {', '.join(map(str, lengths))} rows; they must agree")
         self.rows = lengths[0]
         if self.rows == 0:
             raise ValueError("the arrays have no rows; at least one is needed")
