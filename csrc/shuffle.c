@@ -17,9 +17,9 @@
 enum {
     LINE = 64,
     PICKS = 64,                    /* swaps whose places are drawn, and fetched, before the first of them is made */
-    REACH = 2048,                  /* bytes of rows that are fetched before they are copied; measured */
+    REACH = 4096,                  /* bytes of rows that are fetched before they are copied; measured */
     REACH_MOST = 16,               /* and not more rows than this */
-    FETCH_LINES = 8,               /* first lines of a row that are fetched; the processor's own prefetcher sees the rest coming */
+    FETCH_LINES = 64,              /* and of one row not more lines than this: the processor sees the rest coming */
     THREAD_BYTES = 1 << 17         /* batches below this are copied by the caller alone: waking costs more */
 };
 

@@ -1,5 +1,4 @@
-"""Random orders from a NumPy bit generator, and batches of rows gathered into buffers that are used again when
-they are free."""
+"""Random orders from a NumPy bit generator; batches of rows in buffers that are used again once free."""
 
 import mmap
 
@@ -12,7 +11,7 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from cpython.ref cimport Py_INCREF
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport uint32_t
 from numpy.random cimport bitgen_t
 
 from fastopt._core.csrc cimport fo_bits, fo_layout, fo_rows
@@ -34,14 +33,14 @@ cdef extern from *:
 
 cdef extern from "numpy/arrayobject.h":
     PyTypeObject PyArray_Type
-    # Takes the reference to dtype that it is given.
-    object PyArray_NewFromDescr(PyTypeObject *, cnp.dtype dtype, int nd, cnp.npy_intp *shape, cnp.npy_intp *strides,
-                                void *data, int flags, PyObject *)
+    # Steals a reference to dtype.
+    object PyArray_NewFromDescr(PyTypeObject *, cnp.dtype dtype, int nd, cnp.npy_intp *shape,
+                                cnp.npy_intp *strides, void *data, int flags, PyObject *)
 
 cdef enum:
-    RING = 4                    # buffers that are watched: one filled, one in the user's hands, two for windows over batches
+    RING = 4                    # buffers that are watched: a loop needs two, a window over batches more
     ALIGN = 64
-    RELEASE_BYTES = 1 << 17     # copying less than this takes less time than others would gain by the interpreter lock
+    RELEASE_BYTES = 1 << 17     # copying less is not worth passing on the interpreter lock
 
 
 cdef fo_bits bits_of(bit_generator) except *:
@@ -80,8 +79,7 @@ def draws(Py_ssize_t n, Py_ssize_t count, bit_generator, wide=None):
 
 @cython.final
 cdef class Block:
-    """Memory of one batch of one array. Every batch array made on it holds a reference to it, and so do that
-    array's views."""
+    """Memory of one batch of one array. A batch array holds a reference to it, and views hold that array."""
     cdef object raw
     cdef char *data
     cdef Py_ssize_t nbytes
@@ -192,22 +190,22 @@ cdef class Source:
     cdef int check(self) except -1:
         """ValueError if the array no longer has the memory, shape or dtype that it had."""
         cdef int i
-        cdef bint same = (<char *> cnp.PyArray_DATA(self.array) == self.data and cnp.PyArray_NDIM(self.array) == self.nd
+        cdef bint same = (<char *> cnp.PyArray_DATA(self.array) == self.data
+                          and cnp.PyArray_NDIM(self.array) == self.nd
                           and <PyObject *> cnp.PyArray_DESCR(self.array) == <PyObject *> self.dtype)
         if same:
             for i in range(self.nd):
                 same &= (cnp.PyArray_DIM(self.array, i) == self.shape[i]
                          and cnp.PyArray_STRIDE(self.array, i) == self.strides[i])
         if not same:
-            raise ValueError(f"{self.name} has changed its memory, shape or dtype since these batches were made; "
-                             "make new ones from the array as it is now")
+            raise ValueError(f"{self.name} has changed its memory, shape or dtype since these batches were "
+                             "made; make new ones from the array as it is now")
         if self.maps:
             self.hold_maps()
         return 0
 
     cdef list hold_maps(self):
-        """Memory maps cannot be closed while what is returned lives. ValueError if one is closed or its file
-        was cut."""
+        """Maps cannot be closed while the result lives. ValueError if one is closed or its file was cut."""
         held = []
         for mapping, size in zip(self.maps, self.sizes, strict=True):
             try:
@@ -215,7 +213,8 @@ cdef class Source:
             except ValueError:
                 raise ValueError(f"the memory map of {self.name} is closed; open the file again") from None
             if size >= 0 and mapping.size() < size:
-                raise ValueError(f"the file that {self.name} is mapped from has shrunk from {size} to {mapping.size()} bytes")
+                raise ValueError(f"the file that {self.name} is mapped from has shrunk from {size} to "
+                                 f"{mapping.size()} bytes")
         return held
 
     cdef object view(self, Py_ssize_t first, Py_ssize_t n):
@@ -226,8 +225,8 @@ cdef class Source:
             dims[i] = self.shape[i]
         dims[0] = n
         Py_INCREF(self.dtype)
-        view = PyArray_NewFromDescr(&PyArray_Type, self.dtype, self.nd, dims, NULL, self.data + first * self.rows.step, 0,
-                                        NULL)
+        cdef char *data = self.data + first * self.rows.step
+        view = PyArray_NewFromDescr(&PyArray_Type, self.dtype, self.nd, dims, NULL, data, 0, NULL)
         cnp.PyArray_UpdateFlags(view, cnp.NPY_ARRAY_UPDATE_ALL)
         cnp.set_array_base(view, self.array)
         return view
@@ -265,8 +264,7 @@ cdef class Gather:
         return 0
 
     cdef object take(self, cnp.ndarray order, Py_ssize_t first, Py_ssize_t n):
-        """Rows order[first:first+n] of each array (of itself, if there is one only); without an order, rows
-        first .. first+n-1."""
+        """Rows order[first:first+n] of each array, or without an order rows first .. first+n-1."""
         cdef fo_rows few[8]
         cdef fo_rows *rows = few
         cdef cnp.npy_intp dims[64]
@@ -359,8 +357,8 @@ cdef class Pass:
             if self.done:
                 raise StopIteration
             if self.closed:
-                raise RuntimeError("this pass was ended by a newer one over the same Batches (or by load_state_dict); "
-                                   "to run two passes side by side make two Batches")
+                raise RuntimeError("this pass was ended by a newer one over the same Batches, or by "
+                                   "load_state_dict; two passes side by side take two Batches")
             if self.position >= self.count:
                 self.done = True
                 self.order = None
@@ -375,10 +373,11 @@ cdef class Pass:
 
 
 def copy_rows(const float[:, ::1] array, float[:, :, ::1] out, const uint32_t[::1] order, int distance=0):
-    """The floor of benchmarks: a plain C loop over all rows of an order, in batches, into out[0] and out[1] in turn."""
+    """The floor of benchmarks: a plain C loop over an order, in batches into out[0] and out[1] in turn."""
     cdef fo_rows rows
     cdef char *to[2]
-    if out.shape[0] != 2 or out.shape[1] < 1 or out.shape[2] != array.shape[1] or np.max(order) >= array.shape[0]:
+    cdef bint fits = out.shape[0] == 2 and out.shape[1] > 0 and out.shape[2] == array.shape[1]
+    if not fits or np.max(order) >= array.shape[0]:
         raise ValueError("out must be two batches of rows, and order row numbers")
     rows.data = <const char *> &array[0, 0]
     rows.bytes = rows.run = rows.step = array.shape[1] * 4

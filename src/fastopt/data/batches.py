@@ -1,4 +1,4 @@
-"""Mini-batches: rows of arrays in random order, copied into buffers that are used again when nobody holds them."""
+"""Mini-batches: rows of arrays in random order, in buffers that are used again once they are free."""
 
 from __future__ import annotations
 
@@ -18,29 +18,30 @@ class Batches:
     r"""Mini-batches of rows of one or more arrays; each iteration is one pass over all rows (an epoch).
 
     Section 8.1.3 of the book: batches have to be drawn at random. Here the order of epoch :math:`e` is a
-    function of ``(rng, e)`` alone: the same seed gives the same batches on every machine and with any number
-    of threads, and a position is three numbers ``(seed, epoch, batch)`` that can be saved at any moment.
+    function of ``(rng, e)`` alone: the same seed gives the same batches on every machine and with any
+    number of threads, and a position is three numbers ``(seed, epoch, batch)`` that can be saved at any
+    moment.
 
     Parameters
     ----------
     *arrays : array_like, shape (n, ...)
-        Arrays of one length `n`, of any dtype but object. NumPy arrays (also strided and memory-mapped ones)
-        are read where they lie, at the moment a batch is asked for, so changes to their elements are seen.
-        Everything else goes through `numpy.asarray` once.
+        Arrays of one length `n`, of any dtype but object. NumPy arrays (also strided and memory-mapped
+        ones) are read where they lie, at the moment a batch is asked for, so changes to their elements are
+        seen. Everything else goes through `numpy.asarray` once.
     size : int, default 128
         Rows of a batch, 1 to `n`. The last batch of a pass has the rows that remain.
     rng : None, int, sequence of int, SeedSequence, BitGenerator or Generator
         Seed of the orders. None takes fresh entropy; from a generator 128 bits are drawn, once, now.
     shuffle : {"epoch", "once", "replacement", False}, default "epoch"
-        ``"epoch"``: a new permutation for every epoch, each of the :math:`n!` equally likely (Fisher-Yates).
-        ``"once"``: that of epoch 0 in every epoch. ``"replacement"``: `n` independent uniform draws an epoch.
-        False: in the order of the rows.
+        ``"epoch"``: a new permutation for every epoch, each of the :math:`n!` equally likely
+        (Fisher-Yates). ``"once"``: that of epoch 0 in every epoch. ``"replacement"``: `n` independent
+        uniform draws an epoch. False: in the order of the rows.
     drop_last : bool, default False
         Leave out the last batch of a pass if it is shorter than `size`.
     dtype : dtype, or tuple with one dtype or None an array, optional
         What batches are converted to. One dtype is for the floating arrays, others stay as they are; in a
-        tuple each entry is for its own array, and None leaves it. The conversion must keep the kind of number
-        (``same_kind``).
+        tuple each entry is for its own array, and None leaves it. The conversion must keep the kind of
+        number (``same_kind``).
 
     Attributes
     ----------
@@ -57,24 +58,22 @@ class Batches:
     Notes
     -----
     **Buffers.** A batch is a tuple of arrays (one bare array if only one was given), C-contiguous, 64-byte
-    aligned, writable, the caller's own. When neither a batch array nor any view, memoryview or other export of
-    it is alive, its memory serves a later batch; as long as one is, it is left alone. A plain loop so uses two
-    buffers in turn, while ``list(batches)`` holds all of its batches.
-    On a free-threaded Python every batch is new memory. (An address taken by ``.ctypes.data`` alone holds nothing.)
+    aligned, writable, the caller's own. When neither a batch array nor any view, memoryview or other export
+    of it is alive, its memory serves a later batch; as long as one is, it is left alone. A plain loop so
+    uses two buffers in turn, while ``list(batches)`` holds all of its batches. On a free-threaded Python
+    every batch is new memory. (An address taken by ``.ctypes.data`` alone holds nothing.)
 
-    **In order.** With ``shuffle=False``, a C-contiguous array that needs no conversion is not copied at all:
-    its batches are *read-only views*.
-    Copy a batch to write into it.
+    **In order.** With ``shuffle=False``, a C-contiguous array that needs no conversion is not copied at
+    all: its batches are *read-only views*. Copy a batch to write into it.
 
-    **Passes.** Iterating goes on from a loaded position, else begins an epoch: the next one, if the last pass
-    was left with ``break``.
-    One pass is alive at a time: an older one raises `RuntimeError` when it is asked for more. Two passes side
-    by side take two `Batches`.
-    Threads may share one pass; each batch goes to one of them.
+    **Passes.** Iterating goes on from a loaded position, else begins an epoch: the next one, if the last
+    pass was left with ``break``. One pass is alive at a time: an older one raises `RuntimeError` when it is
+    asked for more. Two passes side by side take two `Batches`. Threads may share one pass; each batch goes
+    to one of them.
 
     **Resuming.** ``for epoch in range(batches.epoch, epochs): for xb, yb in batches: ...`` gives, after
-    `load_state_dict`, exactly what the saved run had still to come, whether it was saved within a pass, in its
-    last batch, or between two passes.
+    `load_state_dict`, exactly what the saved run had still to come, whether it was saved within a pass, in
+    its last batch, or between two passes.
 
     Sources: D. E. Knuth, *The Art of Computer Programming* 2, 3.4.2, algorithm P; D. Lemire, *Fast random
     integer generation in an interval*, ACM TOMACS 29 (2019).
@@ -106,9 +105,7 @@ class Batches:
             raise TypeError("no array was given; at least one is needed")
         lengths = [len(array) for array in found]
         if len(set(lengths)) > 1:
-            raise ValueError(
-                f"the arrays have {', '.join(map(str, lengths))} rows; they must have equally many"
-            )
+            raise ValueError(f"the arrays have {', '.join(map(str, lengths))} rows; they must agree")
         self.rows = lengths[0]
         if self.rows == 0:
             raise ValueError("the arrays have no rows; at least one is needed")
@@ -153,7 +150,8 @@ class Batches:
     def __iter__(self) -> Iterator[Any]:
         epoch, start, old = self._epoch, self._start, self._pass
         if old is not None:
-            # A pass of which nothing was taken is begun again; one that gave batches is over, finished or not.
+            # A pass of which nothing was taken is begun again; one that gave batches is over, finished or
+            # not.
             epoch, start = (epoch + 1, 0) if old.done or old.position > start else (epoch, start)
         order = self._order(epoch)
         if old is not None:
@@ -186,8 +184,7 @@ class Batches:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to a saved position: the next iteration gives the batches that had still to come, and the seed is
-        the saved one.
+        """Go to a saved position, of the saved seed: iterating then gives the batches that had still to come.
 
         Parameters
         ----------
@@ -197,8 +194,8 @@ class Batches:
         Raises
         ------
         ValueError
-            The state is of other batches (rows, size, shuffle, drop_last), or is damaged; all that is wrong is
-            listed, and nothing has been changed.
+            The state is of other batches (rows, size, shuffle, drop_last), or is damaged; all that is wrong
+            is listed, and nothing has been changed.
         """
         if not isinstance(state, dict):
             raise TypeError(f"state is {type(state).__name__}; a dict from state_dict() is needed")
@@ -229,8 +226,8 @@ class Batches:
 
     def __repr__(self) -> str:
         return (
-            f"Batches({self._describe}; size={self.size}, shuffle={self.shuffle!r}, drop_last={self.drop_last}; "
-            f"epoch {self.epoch}, batch {self.position} of {len(self)})"
+            f"Batches({self._describe}; size={self.size}, shuffle={self.shuffle!r}, "
+            f"drop_last={self.drop_last}; epoch {self.epoch}, batch {self.position} of {len(self)})"
         )
 
 

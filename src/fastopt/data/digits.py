@@ -21,8 +21,8 @@ def load_digits() -> tuple[np.ndarray, np.ndarray]:
 
     Notes
     -----
-    The test part of E. Alpaydin, C. Kaynak: *Optical Recognition of Handwritten Digits*, UCI Machine Learning
-    Repository, 1998, https://doi.org/10.24432/C50P49, under CC BY 4.0
+    The test part of E. Alpaydin, C. Kaynak: *Optical Recognition of Handwritten Digits*, UCI Machine
+    Learning Repository, 1998, https://doi.org/10.24432/C50P49, under CC BY 4.0
     (https://creativecommons.org/licenses/by/4.0/). Stored as 8-bit integers and compressed, otherwise as it
     was; the rows are in the order in which scikit-learn has them.
 

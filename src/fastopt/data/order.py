@@ -1,8 +1,8 @@
 """Which row comes when: the order of an epoch, a function of (seed, epoch) and of nothing else.
 
-The bits of epoch ``e`` come from ``PCG64(SeedSequence(entropy, spawn_key=(..., e)))``. They are turned into an
-order in C (Fisher-Yates, or draws with replacement). Both are fixed for ever: ``tests/data/orders.json`` holds
-recorded orders.
+The bits of epoch ``e`` come from ``PCG64(SeedSequence(entropy, spawn_key=(..., e)))``. They are turned into
+an order in C (Fisher-Yates, or draws with replacement). Both are fixed for ever: ``tests/data/orders.json``
+holds recorded orders.
 """
 
 from __future__ import annotations
@@ -22,15 +22,13 @@ SHUFFLES = ("epoch", "once", "replacement", False)
 def seed_from(rng: Any) -> np.random.SeedSequence:
     """The seed that ``rng`` stands for: its own if it is one, else 128 bits drawn from it once.
 
-    Takes what :func:`numpy.random.default_rng` takes. A generator that is handed in moves on by that one draw;
-    global random state is never touched.
+    Takes what :func:`numpy.random.default_rng` takes. A generator that is handed in moves on by that one
+    draw; global random state is never touched.
     """
     if isinstance(rng, np.random.SeedSequence):
         return rng
-    if (
-        rng is None
-        or (isinstance(rng, (int, np.integer, Sequence, np.ndarray))
-        and not isinstance(rng, (str, bytes, bool)))
+    if rng is None or (
+        isinstance(rng, (int, np.integer, Sequence, np.ndarray)) and not isinstance(rng, (str, bytes, bool))
     ):
         try:
             return np.random.SeedSequence(rng)
@@ -49,8 +47,7 @@ def seed_from(rng: Any) -> np.random.SeedSequence:
 
 
 def seed_state(seed: np.random.SeedSequence) -> dict[str, Any]:
-    """A seed as plain strings and integers, as ``state_dict`` holds it (numbers may be larger than JSON
-    readers keep)."""
+    """A seed as ``state_dict`` holds it: in strings, as its numbers may be larger than JSON readers keep."""
     entropy = seed.entropy
     numbers = [entropy] if isinstance(entropy, (int, np.integer)) else list(entropy or ())
     return {
