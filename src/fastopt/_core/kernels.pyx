@@ -263,6 +263,8 @@ cdef class StepRecord:
                 f"skipped={bool(self.skipped)}, skips={self.skips}, nonfinite={self.nonfinite})")
 
 
+BUSY = "another thread is in a step of this optimizer; an optimizer is for one thread at a time"
+
 cdef enum:
     RAISE
     SKIP
@@ -365,6 +367,7 @@ cdef class Stepper:
             self.offset[i] = total
             nd = cnp.PyArray_NDIM(a)
             total += 3 * nd
+            self.offset[i + 1] = total
             remember(&self.seen_p[i], a)
             memcpy(self.geometry + self.offset[i], cnp.PyArray_DIMS(a), nd * sizeof(Py_ssize_t))
             memcpy(self.geometry + self.offset[i] + nd, cnp.PyArray_STRIDES(a), nd * sizeof(Py_ssize_t))
@@ -456,7 +459,7 @@ cdef class Stepper:
 
     cdef bint same(self, Py_ssize_t i, cnp.ndarray a, Seen *seen, int which) noexcept:
         """Is an array where, and what, it was at the last look? which: 1 for parameters, 2 for gradients."""
-        cdef int d, nd = cnp.PyArray_NDIM(<cnp.ndarray> PyList_GET_ITEM(self.arrays, i))
+        cdef int d, nd = <int> ((self.offset[i + 1] - self.offset[i]) // 3)     # as it was: the user may have reshaped it
         cdef Py_ssize_t *geometry = self.geometry + self.offset[i]
         cdef cnp.npy_intp *shape = cnp.PyArray_DIMS(a)
         cdef cnp.npy_intp *strides = cnp.PyArray_STRIDES(a)
@@ -485,12 +488,10 @@ cdef class Stepper:
                 raise ValueError(f"params{at(self.paths[i])} is read-only; a writable array is needed")
         return 0
 
-    cdef int take_gradients(self, grads) except -1:
-        """Point every tensor at its gradient, after all checks."""
+    cdef int take_gradients(self) except -1:
+        """Point every tensor at its gradient, one of `found`, after all checks."""
         cdef Py_ssize_t i
         cdef bint fresh = False
-        if walk(self.root, <PyObject *> grads, self.found) != 0:
-            self.explain_tree(grads)
         for i in range(self.job.count):
             # Exactly ndarray: a masked view of the same memory must not pass for what it is a view of.
             if not (cnp.PyArray_CheckExact(<object> self.found[i])
@@ -608,22 +609,36 @@ cdef class Stepper:
 
     # ---- the step ----
 
-    def step(self, grads):
-        """Take one step. All checks come before the first write."""
-        cdef Py_ssize_t i
-        cdef StepRecord record
+    def close(self, str why):
+        """Refuse steps from now on, with why as the reason, until `closed` is None again."""
         if not fo_enter(&self.busy):
-            raise RuntimeError("another thread is in a step of this optimizer; an optimizer is for one thread at "
-                               "a time")
+            raise RuntimeError(BUSY)
         try:
             if self.closed is not None:
                 raise RuntimeError(self.closed)
+            self.closed = why
+        finally:
+            fo_leave(&self.busy)
+
+    def step(self, grads, evaluate=None):
+        """Take one step. All checks come before the first write; evaluate(t) sets what depends on the step's number."""
+        cdef Py_ssize_t i
+        cdef StepRecord record
+        if not fo_enter(&self.busy):
+            raise RuntimeError(BUSY)
+        try:
+            if self.closed is not None:
+                raise RuntimeError(self.closed)
+            if evaluate is not None:
+                evaluate(self.steps + 1)
             self.check_params()
-            self.take_gradients(grads)
-            # The call's own references: with the GIL released, other threads may empty the user's containers.
+            if walk(self.root, <PyObject *> grads, self.found) != 0:
+                self.explain_tree(grads)
+            # The call's own references: an __array__ or, with the GIL released, another thread may empty the user's containers.
             for i in range(self.job.count):
                 Py_INCREF(<object> self.found[i])
             try:
+                self.take_gradients()
                 record = self.run()
             finally:
                 for i in range(self.job.count):

@@ -214,10 +214,15 @@ class Optimizer:
             value = function(t)
             for g, field in targets:
                 values.append((g, field, check_scalar(field, value, self._wheres[g] if g > 0 else "", t)))
+        if self._average is not None:
+            weight = self._average.weight(t)
+            if not 0 <= weight <= 1:
+                raise ValueError(
+                    f"average: the weight of step {t} is {weight}; a number from 0 to 1 is needed"
+                )
+            self._stepper.set_average(weight)
         for g, field, number in values:
             self._put(g, field, number)
-        if self._average is not None:
-            self._stepper.set_average(self._average.weight(t))
 
     @property
     def scalars(self) -> dict[str, float]:
@@ -273,7 +278,7 @@ class Optimizer:
         In each of these cases nothing has been written.
         """
         if self._functions or self._average is not None:
-            self._evaluate(self._stepper.steps + 1)
+            return self._stepper.step(grads, self._evaluate)
         return self._stepper.step(grads)
 
     @contextmanager
@@ -341,9 +346,7 @@ class Optimizer:
 
     @contextmanager
     def _closed(self, why: str) -> Iterator[None]:
-        if self._stepper.closed is not None:
-            raise RuntimeError(self._stepper.closed)
-        self._stepper.closed = why
+        self._stepper.close(why)
         try:
             yield
         finally:
@@ -445,12 +448,20 @@ class Optimizer:
             wrong.append("there is an average, and this optimizer keeps none")
         scalars = self._check_running(state.get("scalars"), wrong)
         stateful, saved = self._stateful(), state.get("schedules", [])
-        if len(stateful) != len(saved):
+        if not isinstance(saved, (list, tuple)):
+            wrong.append(f"schedules is {type(saved).__name__}, not a list")
+        elif len(stateful) != len(saved):
             wrong.append(f"there are {len(saved)} schedules with a state, needed {len(stateful)}")
         if wrong:
             raise ValueError("state does not fit: " + "; ".join(wrong))
-        for schedule, value in zip(stateful, saved, strict=True):
-            schedule.load_state_dict(value)
+        before = [schedule.state_dict() for schedule in stateful]
+        try:
+            for schedule, value in zip(stateful, saved, strict=True):
+                schedule.load_state_dict(value)
+        except BaseException:
+            for schedule, value in zip(stateful, before, strict=True):
+                schedule.load_state_dict(value)
+            raise
         for mine, theirs in pairs:
             mine[...] = theirs
         self._stepper.put_scalars(scalars)
@@ -468,7 +479,7 @@ class Optimizer:
             if (
                 not isinstance(theirs, Mapping)
                 or set(theirs) != set(own)
-                or not all(math.isfinite(v) for v in theirs.values())
+                or not all(map(_finite, theirs.values()))
             ):
                 wrong.append(f"scalars[{g}] is {theirs!r}, needed finite numbers for {list(own)}")
         return [dict(theirs) if isinstance(theirs, Mapping) else {} for theirs in given]
@@ -491,6 +502,10 @@ class Optimizer:
         n = sum(leaf.size for leaf in self._leaves)
         own = ", ".join(f"{k}={v!r}" for k, v in self.fields.items() if k in self.conventions["torch"])
         return f"{type(self).__name__}({len(self._leaves)} arrays, {n} parameters, {own}) after {self.steps} steps"
+
+
+def _finite(x: Any) -> bool:
+    return isinstance(x, (int, float, np.number)) and math.isfinite(x)
 
 
 def _match_groups(groups: Any, paths: list[str]) -> tuple[dict[str, Mapping[str, Any]], list[int]]:
