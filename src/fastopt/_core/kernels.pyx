@@ -459,7 +459,8 @@ cdef class Stepper:
 
     cdef bint same(self, Py_ssize_t i, cnp.ndarray a, Seen *seen, int which) noexcept:
         """Is an array where, and what, it was at the last look? which: 1 for parameters, 2 for gradients."""
-        cdef int d, nd = <int> ((self.offset[i + 1] - self.offset[i]) // 3)     # as it was: the user may have reshaped it
+        # Dimensions as they were: the user may have reshaped the array since.
+        cdef int d, nd = <int> ((self.offset[i + 1] - self.offset[i]) // 3)
         cdef Py_ssize_t *geometry = self.geometry + self.offset[i]
         cdef cnp.npy_intp *shape = cnp.PyArray_DIMS(a)
         cdef cnp.npy_intp *strides = cnp.PyArray_STRIDES(a)
@@ -634,7 +635,8 @@ cdef class Stepper:
             self.check_params()
             if walk(self.root, <PyObject *> grads, self.found) != 0:
                 self.explain_tree(grads)
-            # The call's own references: an __array__ or, with the GIL released, another thread may empty the user's containers.
+            # The call's own references: an __array__ or, with the GIL released, another thread may empty the user's
+            # containers.
             for i in range(self.job.count):
                 Py_INCREF(<object> self.found[i])
             try:
