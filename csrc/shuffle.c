@@ -165,6 +165,7 @@ static inline void fetch(const fo_rows *a, ptrdiff_t row, ptrdiff_t lines)
 {
     const char *from = a->data + row * a->step;
     for (ptrdiff_t k = 0; k < lines; k++) FETCH(from + k * LINE);
+    if (lines * LINE >= a->bytes) FETCH(from + a->bytes - 1);                /* rows need not begin at a line */
 }
 
 static inline void packed(const fo_rows *a, const gather_job *job, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t bytes)
