@@ -130,7 +130,9 @@ class Progress:
             if self.classes:
                 parts.append(f"val. acc. {100 * recent.accuracy:.2f} %")
             else:
-                parts.append(f"val. RMSE {recent.rmse:.4g}  R² {recent.r2:.3f}")
+                parts.append(f"val. RMSE {recent.rmse:.4g}")
+                if self.plain or self.out.width >= 100:
+                    parts.append(f"R² {recent.r2:.3f}")
         if history.seconds and history.seconds[-1] > 0.0:
             rate = history.samples / history.seconds[-1]
             parts.append(f"{rate / 1000:.0f}k samples/s" if rate >= 10000 else f"{rate:.0f} samples/s")
