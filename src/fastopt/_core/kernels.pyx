@@ -36,6 +36,42 @@ cdef extern from *:
     int fo_enter(int *busy) nogil
     void fo_leave(int *busy) nogil
 
+# In C because it runs twice an array and step: no reference is counted, nothing is checked twice.
+cdef extern from *:
+    """
+    #include "numpy/arrayobject.h"
+    /* What the last look at an array found. shape[nd] and strides[nd] belong to the Stepper. */
+    typedef struct {
+        char *data;
+        PyObject *descr;
+        fo_layout *layout;
+        const npy_intp *shape, *strides;
+        int nd;
+    } fo_seen;
+    /* Is an array (exactly ndarray, or known to be an array) where, and what, it was at the last look? */
+    static inline int fo_same(PyObject *o, const fo_seen *seen)
+    {
+        PyArrayObject *a = (PyArrayObject *)o;
+        if (PyArray_BYTES(a) != seen->data || (PyObject *)PyArray_DESCR(a) != seen->descr
+            || PyArray_NDIM(a) != seen->nd) return 0;
+        for (int d = 0; d < seen->nd; d++)
+            if (PyArray_DIMS(a)[d] != seen->shape[d] || PyArray_STRIDES(a)[d] != seen->strides[d]) return 0;
+        return 1;
+    }
+    static inline int fo_is_ndarray(PyObject *o) { return PyArray_CheckExact(o); }
+    static inline int fo_is_writable(PyObject *o) { return PyArray_ISWRITEABLE((PyArrayObject *)o) != 0; }
+    """
+    ctypedef struct fo_seen:
+        char *data
+        PyObject *descr
+        fo_layout *layout
+        const Py_ssize_t *shape
+        const Py_ssize_t *strides
+        int nd
+    bint fo_same(PyObject *o, const fo_seen *seen)
+    bint fo_is_ndarray(PyObject *o)
+    bint fo_is_writable(PyObject *o)
+
 cdef enum:
     RELEASE = 20000     # elements below which a step is shorter than handing the interpreter to another thread and back
 
@@ -104,7 +140,7 @@ cdef int walk(Node node, PyObject *tree, PyObject **out) except -1:
     cdef Py_ssize_t i, n
     cdef Node child
     cdef PyObject *item
-    cdef bint is_list
+    cdef bint is_list = False
     if node.kind == LEAF:
         out[node.leaf] = tree
         return 0
@@ -137,13 +173,6 @@ cdef int walk(Node node, PyObject *tree, PyObject **out) except -1:
 
 
 # ---- where arrays lie ----
-
-cdef struct Seen:
-    # What the last look at an array found. Shape and strides stand in Stepper.geometry.
-    char *data
-    PyObject *descr
-    fo_layout *layout
-
 
 cdef struct Interval:
     char *low
@@ -280,10 +309,9 @@ cdef class Stepper:
     Made by `fastopt.optim.Optimizer`, which checks every number; this class checks every array.
     """
     cdef fo_tensor *tensors
-    cdef Seen *seen_p
-    cdef Seen *seen_g
+    cdef fo_seen *seen_p
+    cdef fo_seen *seen_g
     cdef Py_ssize_t *geometry       # for each tensor: shape, strides of p, strides of g
-    cdef Py_ssize_t *offset         # where a tensor's geometry begins
     cdef PyObject **found           # leaves of the trees of this call
     cdef Interval *intervals
     cdef Py_ssize_t n_intervals
@@ -316,6 +344,7 @@ cdef class Stepper:
                   str nonfinite="raise", bint decoupled=False, bint zero_grads=False, bint diagnostics=False,
                   bint flush_subnormals=False, int momentum=-1):
         cdef Py_ssize_t i, k, total, nd
+        cdef Py_ssize_t *geometry
         cdef fo_tensor *t
         cdef cnp.ndarray a
         self.arrays = []
@@ -335,10 +364,9 @@ cdef class Stepper:
         self.closed = None
         total = sum(array.ndim for array in self.arrays)
         self.tensors = <fo_tensor *> need(PyMem_Calloc(count + 1, sizeof(fo_tensor)))
-        self.seen_p = <Seen *> need(PyMem_Calloc(count + 1, sizeof(Seen)))
-        self.seen_g = <Seen *> need(PyMem_Calloc(count + 1, sizeof(Seen)))
+        self.seen_p = <fo_seen *> need(PyMem_Calloc(count + 1, sizeof(fo_seen)))
+        self.seen_g = <fo_seen *> need(PyMem_Calloc(count + 1, sizeof(fo_seen)))
         self.geometry = <Py_ssize_t *> need(PyMem_Calloc(3 * total + 1, sizeof(Py_ssize_t)))
-        self.offset = <Py_ssize_t *> need(PyMem_Calloc(count + 1, sizeof(Py_ssize_t)))
         self.found = <PyObject **> need(PyMem_Calloc(count + 1, sizeof(PyObject *)))
         self.groups = <fo_group *> need(PyMem_Calloc(n_groups, sizeof(fo_group)))
         self.hyper = <double *> need(PyMem_Calloc(n_groups * FO_MAX_HYPER, sizeof(double)))
@@ -364,13 +392,16 @@ cdef class Stepper:
             if averages:
                 t.avg = cnp.PyArray_DATA(<cnp.ndarray> averages[i])
             self.keep.append((states[i], averages[i] if averages else None))
-            self.offset[i] = total
             nd = cnp.PyArray_NDIM(a)
+            geometry = self.geometry + total
             total += 3 * nd
-            self.offset[i + 1] = total
+            memcpy(geometry, cnp.PyArray_DIMS(a), nd * sizeof(Py_ssize_t))
+            memcpy(geometry + nd, cnp.PyArray_STRIDES(a), nd * sizeof(Py_ssize_t))
+            self.seen_p[i].nd = self.seen_g[i].nd = <int> nd
+            self.seen_p[i].shape = self.seen_g[i].shape = geometry
+            self.seen_p[i].strides = geometry + nd
+            self.seen_g[i].strides = geometry + 2 * nd
             remember(&self.seen_p[i], a)
-            memcpy(self.geometry + self.offset[i], cnp.PyArray_DIMS(a), nd * sizeof(Py_ssize_t))
-            memcpy(self.geometry + self.offset[i] + nd, cnp.PyArray_STRIDES(a), nd * sizeof(Py_ssize_t))
             self.job.blocks += (t.n + FO_BLOCK - 1) // FO_BLOCK
             self.job.elements += t.n
         self.job.tensors = self.tensors
@@ -395,7 +426,7 @@ cdef class Stepper:
                 PyMem_Free(self.seen_p[i].layout)
                 PyMem_Free(self.seen_g[i].layout)
         for block in (<uintptr_t> self.tensors, <uintptr_t> self.seen_p, <uintptr_t> self.seen_g,
-                      <uintptr_t> self.geometry, <uintptr_t> self.offset, <uintptr_t> self.found,
+                      <uintptr_t> self.geometry, <uintptr_t> self.found,
                       <uintptr_t> self.intervals, <uintptr_t> self.groups, <uintptr_t> self.hyper,
                       <uintptr_t> self.decays, <uintptr_t> self.scalars, <uintptr_t> self.trial_scalars,
                       <uintptr_t> self.norms, <uintptr_t> self.squares, <uintptr_t> self.nonfinite_counts,
@@ -457,21 +488,6 @@ cdef class Stepper:
 
     # ---- arrays of one call ----
 
-    cdef bint same(self, Py_ssize_t i, cnp.ndarray a, Seen *seen, int which) noexcept:
-        """Is an array where, and what, it was at the last look? which: 1 for parameters, 2 for gradients."""
-        # Dimensions as they were: the user may have reshaped the array since.
-        cdef int d, nd = <int> ((self.offset[i + 1] - self.offset[i]) // 3)
-        cdef Py_ssize_t *geometry = self.geometry + self.offset[i]
-        cdef cnp.npy_intp *shape = cnp.PyArray_DIMS(a)
-        cdef cnp.npy_intp *strides = cnp.PyArray_STRIDES(a)
-        if (<char *> cnp.PyArray_DATA(a) != seen.data or <PyObject *> cnp.PyArray_DESCR(a) != seen.descr
-                or cnp.PyArray_NDIM(a) != nd):
-            return False
-        for d in range(nd):
-            if shape[d] != geometry[d] or strides[d] != geometry[which * nd + d]:
-                return False
-        return True
-
     cdef int check_params(self) except -1:
         cdef Py_ssize_t i
         cdef PyObject *a
@@ -482,10 +498,10 @@ cdef class Stepper:
             if a != PyList_GET_ITEM(self.arrays, i):
                 raise ValueError(f"params{at(self.paths[i])} is not the array that the optimizer was made with; "
                                  "write into that array (p[...] = values) or make a new optimizer")
-            if not self.same(i, <cnp.ndarray> a, &self.seen_p[i], 1):
+            if not fo_same(a, &self.seen_p[i]):
                 raise ValueError(f"params{at(self.paths[i])} was resized, reshaped or changed its dtype since the "
                                  "optimizer was made; make a new optimizer")
-            if not cnp.PyArray_ISWRITEABLE(<cnp.ndarray> a):
+            if not fo_is_writable(a):
                 raise ValueError(f"params{at(self.paths[i])} is read-only; a writable array is needed")
         return 0
 
@@ -495,10 +511,8 @@ cdef class Stepper:
         cdef bint fresh = False
         for i in range(self.job.count):
             # Exactly ndarray: a masked view of the same memory must not pass for what it is a view of.
-            if not (cnp.PyArray_CheckExact(<object> self.found[i])
-                    and self.same(i, <cnp.ndarray> self.found[i], &self.seen_g[i], 2)
-                    and (not self.job.flags & FO_ZERO_GRADS
-                         or cnp.PyArray_ISWRITEABLE(<cnp.ndarray> self.found[i]))):
+            if not (fo_is_ndarray(self.found[i]) and fo_same(self.found[i], &self.seen_g[i])
+                    and (not self.job.flags & FO_ZERO_GRADS or fo_is_writable(self.found[i]))):
                 self.take_gradient(i, <object> self.found[i])
                 fresh = True
         if fresh and self.job.flags & FO_ZERO_GRADS:
@@ -545,7 +559,7 @@ cdef class Stepper:
         self.seen_g[i].layout = place(a, self.seen_g[i].layout)
         self.tensors[i].g_at = self.seen_g[i].layout
         self.tensors[i].g = <char *> cnp.PyArray_DATA(a)
-        memcpy(self.geometry + self.offset[i] + 2 * nd, cnp.PyArray_STRIDES(a), nd * sizeof(Py_ssize_t))
+        memcpy(<Py_ssize_t *> self.seen_g[i].strides, cnp.PyArray_STRIDES(a), nd * sizeof(Py_ssize_t))
         remember(&self.seen_g[i], a)
         # A dtype equal to the parameter's but another object: its address may be given to a third one later.
         if <PyObject *> cnp.PyArray_DESCR(a) != self.seen_p[i].descr:
@@ -752,7 +766,7 @@ cdef void *need(void *block) except NULL:
     return block
 
 
-cdef void remember(Seen *seen, cnp.ndarray a) noexcept:
+cdef void remember(fo_seen *seen, cnp.ndarray a) noexcept:
     seen.data = <char *> cnp.PyArray_DATA(a)
     seen.descr = <PyObject *> cnp.PyArray_DESCR(a)
 
