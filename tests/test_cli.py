@@ -594,7 +594,7 @@ def test_bench_prints_and_draws_what_was_measured(capsys, monkeypatch):
     monkeypatch.setattr(fo.cli, "contest", contest, raising=False)
     said = good(["bench", "--quick", "--out", "bench.png"], capsys)
     assert asked == [True]
-    for words in ("1e3", "1e5", "0.5 (1.2)", "8 (20.0)", "floor"):
+    for words in ("1e3", "1e5", "0.50 (1.2)", "8.0 (20.0)", "floor"):
         assert words in said
     check_picture("bench.png")
 

@@ -51,16 +51,21 @@ def as_table(rows: list[dict[str, Any]]) -> Any:
     rich_table = need("rich.table", "the command line")
     table = rich_table.Table(box=need("rich.box", "the command line").SIMPLE_HEAD, pad_edge=False)
     sizes = sorted({row["size"] for row in rows})
-    table.add_column("parameters")
+    table.add_column("parameters", no_wrap=True)
     for size in sizes:
         table.add_column(f"{size:.0e}".replace("e+0", "e") if size >= 1000 else str(size), justify="right")
-    for name in dict.fromkeys(row["contestant"] for row in rows):
-        by_size = {row["size"]: row for row in rows if row["contestant"] == name}
-        cells = [
-            f"{by_size[size]['ns_per_parameter']:.3g} ({by_size[size]['ratio_to_floor']:.1f})"
-            if size in by_size
-            else "-"
-            for size in sizes
-        ]
-        table.add_row(str(name), *cells, style="bold" if "fastopt" in str(name).lower() else None)
+    cells = {(row["contestant"], row["size"]): row for row in rows}
+    for name in dict.fromkeys(str(row["contestant"]) for row in rows):
+        texts = [as_cell(cells.get((name, size))) for size in sizes]
+        table.add_row(name, *texts, style="bold" if name.startswith("fastopt") else None)
     return table
+
+
+def as_cell(row: dict[str, Any] | None) -> str:
+    """``0.55 (1.1)``: the time and, in brackets, how many times the floor it is."""
+    return "-" if row is None else f"{three(row['ns_per_parameter'])} ({three(row['ratio_to_floor'])})"
+
+
+def three(value: float) -> str:
+    """Two or three digits, never a power of ten."""
+    return f"{value:.2f}" if value < 1.0 else f"{value:.1f}" if value < 100.0 else f"{value:.0f}"

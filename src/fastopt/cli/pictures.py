@@ -152,11 +152,21 @@ def updates(rows: Sequence[dict[str, Any]], title: str) -> bytes:
                 "marker": "o",
             }
         else:
-            style = {"color": "#000000", "linestyle": ":", "linewidth": 2.0}
+            style = {
+                "color": "#000000" if "twice" not in name else "#888888",
+                "linestyle": ":",
+                "linewidth": 2.0,
+            }
         ax.plot(x, y, label=name, markersize=4, **style)
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_xlabel("parameters")
     ax.set_ylabel("ns per parameter and step (less is better)")
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=9)
+    figure.legend(
+        *ax.get_legend_handles_labels(),
+        loc="outside right center",
+        frameon=False,
+        fontsize=9,
+        handlelength=3.2,
+    )
     return _png(figure)
