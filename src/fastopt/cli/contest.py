@@ -137,9 +137,10 @@ def placed(shapes: Sequence[int], dtype: Any) -> tuple[list[np.ndarray], list[np
     """Parameters, gradients and zeros, each at the start of a cache line, at different places of a page."""
     blocks = allocate([np.broadcast_to(np.zeros((), dtype), n) for n in shapes], 3)
     params, grads, zeros = ([block[i] for block in blocks] for i in range(3))
-    for p, g, value in zip(params, grads, gradients(shapes, dtype), strict=True):
+    for p, g, z, value in zip(params, grads, zeros, gradients(shapes, dtype), strict=True):
         p[...] = 1
         g[...] = value
+        z[...] = 0  # pages never written are all one page, which reads as if it cost nothing
     return params, grads, zeros
 
 
