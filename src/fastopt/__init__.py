@@ -1,10 +1,12 @@
 """fastopt: optimization for training models on a CPU, at the speed of the hardware, on plain NumPy arrays."""
 
+from typing import TYPE_CHECKING, Any
+
 from fastopt import _threads
 
 _threads.start()
 
-from fastopt import averaging, data, nn, schedules  # noqa: E402
+from fastopt import averaging, data, schedules  # noqa: E402
 from fastopt._core.kernels import StepRecord  # noqa: E402
 from fastopt._info import __version__, build_info  # noqa: E402
 from fastopt._threads import get_num_threads, set_num_threads  # noqa: E402
@@ -24,6 +26,9 @@ from fastopt.optim import (  # noqa: E402
     RMSprop,
     Rprop,
 )
+
+if TYPE_CHECKING:
+    from fastopt import nn as nn
 
 __all__ = [
     "SGD",
@@ -50,3 +55,16 @@ __all__ = [
     "schedules",
     "set_num_threads",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # fastopt.nn needs scipy.special, which takes longer to import than all the rest.
+    if name == "nn":
+        from importlib import import_module
+
+        return import_module("fastopt.nn")
+    raise AttributeError(f"module 'fastopt' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

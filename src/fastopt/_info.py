@@ -8,7 +8,6 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
-import scipy
 
 from fastopt._core import runtime
 
@@ -35,7 +34,7 @@ def build_info() -> dict[str, Any]:
         "version": __version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "scipy": scipy.__version__,
+        "scipy": version("scipy"),
         "machine": platform.machine(),
         "isa": runtime.isa(),
         "isas": dict(runtime.isas()),
