@@ -110,8 +110,8 @@ void fo_prepare(int rule, const double *h, double weight_decay, int decoupled, d
 /* One pass: reads and writes every stream of every tensor once. Bits do not depend on threads. */
 void fo_step(const fo_job *job, int threads);
 
-/* Norm of the gradients before scaling: of each tensor in norms[count], of all of them as the result. One read pass, fixed order, in
- * double, right where squares leave the range of double. Inf or NaN exactly if an element is. job->squares[blocks] is scratch. */
+/* Norm of the gradients before scaling: of each tensor in norms[count], of all of them as the result. One read pass, fixed order; sums
+ * in double (for float, of four squares added in float); right where squares leave the range of double. Inf or NaN exactly if an element is. job->squares[blocks] is scratch. */
 double fo_gradient_norm(const fo_job *job, double *norms, int threads);
 
 int64_t fo_count_nonfinite(const fo_tensor *t);    /* elements of the gradient of one tensor that are Inf or NaN */

@@ -6,6 +6,7 @@
 #define FO_PREP 0
 
 #define REAL float
+#define NARROW 1
 #define SQRT sqrtf
 #define FABS fabsf
 #define COPYSIGN copysignf
@@ -20,6 +21,7 @@
 #include "floor.h"
 #include "layers.h"
 #undef REAL
+#undef NARROW
 #undef SQRT
 #undef FABS
 #undef COPYSIGN
@@ -30,6 +32,7 @@
 #undef FN
 
 #define REAL double
+#define NARROW 0
 #define SQRT sqrt
 #define FABS fabs
 #define COPYSIGN copysign

@@ -697,6 +697,12 @@ cdef class Stepper:
                 if factor > 1:
                     factor = 1              # NaN stays: as torch, a NaN norm makes every gradient NaN
         self.job.scale = -scale * factor if self.maximize else scale * factor
+        # A finite norm has already told that there is nothing to count.
+        if self.policy == PROPAGATE:
+            if 0 <= norm < INFINITY:
+                self.job.flags &= ~FO_COUNT_NONFINITE
+            else:
+                self.job.flags |= FO_COUNT_NONFINITE
         memcpy(self.trial_scalars, self.scalars, self.n_groups * FO_MAX_SCALARS * sizeof(double))
         for g in range(self.n_groups):
             api().prepare(self.job.rule, self.hyper + g * FO_MAX_HYPER, self.decays[g], self.decoupled,
@@ -708,7 +714,7 @@ cdef class Stepper:
             api().step(&self.job, threads)
         memcpy(self.scalars, self.trial_scalars, self.n_groups * FO_MAX_SCALARS * sizeof(double))
         self.steps += 1
-        if self.policy == PROPAGATE:
+        if self.job.flags & FO_COUNT_NONFINITE:
             for b in range(self.job.blocks):
                 bad += self.nonfinite_counts[b]
         record.step = self.steps
