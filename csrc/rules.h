@@ -254,8 +254,8 @@ static inline void adadelta_prep(const double *h, double t, double *c, adadelta_
     k->eps = h[2];
 }
 
-/* 1 - b^t without cancellation for b near 1. */
-static inline double correction(double b, double t) { return b > 0 ? -expm1(t * log(b)) : 1; }
+/* 1 - b^t, formed as torch and the papers' own code form it, so that coefficients agree to the last bit. */
+static inline double correction(double b, double t) { return 1 - pow(b, t); }
 
 static inline void adam_prep(const double *h, double t, double *c, adam_k_f64 *k)
 {
@@ -312,7 +312,7 @@ static inline void radam_prep(const double *h, double t, double *c, radam_k_f64 
 {
     (void)c;
     double b2 = h[2], c2 = correction(b2, t);
-    double last = 2 / (1 - b2) - 1, rho = last - 2 * t * (1 - c2) / c2;
+    double last = 2 / (1 - b2) - 1, rho = last - 2 * t * pow(b2, t) / c2;
     int eps_hat = h[4] != 0;
     k->step = h[0] / correction(h[1], t);
     k->rest1 = 1 - h[1];
