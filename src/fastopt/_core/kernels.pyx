@@ -693,9 +693,9 @@ cdef class Stepper:
                     return record
             norm *= fabs(scale)
             if self.clip_norm < INFINITY:
-                factor = self.clip_norm / (norm + self.clip_eps)
-                if factor > 1:
-                    factor = 1              # NaN stays: as torch, a NaN norm makes every gradient NaN
+                # A NaN norm goes on: as torch, it makes every gradient NaN. A norm of 0 divides nothing.
+                if not norm + self.clip_eps <= self.clip_norm:
+                    factor = self.clip_norm / (norm + self.clip_eps)
         self.job.scale = -scale * factor if self.maximize else scale * factor
         # A finite norm has already told that there is nothing to count.
         if self.policy == PROPAGATE:
