@@ -97,7 +97,7 @@ def comparison(runs: Sequence[tuple[str, Sequence[History]]], title: str) -> byt
     """
     figure, (left, right) = _figure(13.0, 5.6, 2, sharey=True)
     figure.suptitle(title, fontsize=12, x=0.01, ha="left")
-    lows, highs = [], []
+    lows, highs, ends = [], [], []
     for number, (name, histories) in enumerate(runs):
         losses = np.array([[s.loss for s in history.validation] for history in histories])
         losses = np.minimum.accumulate(losses, axis=1)
@@ -115,7 +115,9 @@ def comparison(runs: Sequence[tuple[str, Sequence[History]]], title: str) -> byt
             )
         lows.append(losses.min())
         highs.append(middle[0])
-    left.set_ylim(0.9 * min(lows), 1.3 * float(np.quantile(highs, 0.9)))
+        ends.append(middle[-1])
+    # High enough for most beginnings, and for the end of every line.
+    left.set_ylim(0.9 * min(lows), max(1.3 * float(np.quantile(highs, 0.9)), 1.2 * max(ends)))
     left.set_yscale("log")
     _plain_ticks(left)
     left.set_ylabel("lowest validation loss so far")
