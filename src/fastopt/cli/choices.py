@@ -89,10 +89,13 @@ def resolve_optimizer(name: str, fields: dict[str, Any] | None = None) -> tuple[
 def build_optimizer(
     name: str, params: Any, lr: Any, fields: dict[str, Any] | None = None, **common: Any
 ) -> Any:
-    """An optimizer over `params`; a value that its constructor refuses is a `Mistake`."""
+    """An optimizer over `params`; a value that its constructor refuses is a `Mistake`.
+
+    Subnormals are flushed: moments of weights whose gradient is mostly zero (dead pixels) end there, and are slow.
+    """
     chosen, given = resolve_optimizer(name, fields)
     try:
-        return chosen(params, lr, **given, **common)
+        return chosen(params, lr, **{"flush_subnormals": True, **given, **common})
     except (TypeError, ValueError) as error:
         raise Mistake(first_line(error)) from None
 
