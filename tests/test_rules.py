@@ -333,18 +333,24 @@ def test_norm_has_the_same_bits_everywhere(dtype: str) -> None:
 )
 @pytest.mark.parametrize("n", [1, 17, 1000, BLOCK + 5])
 def test_norm_is_accurate(dtype: str, size: float, n: int) -> None:
-    """Against an exact sum of exact squares: within 16 eps of double."""
+    """Against an exact sum of exact squares: within 16 eps of double, one eps of float for float32.
+
+    A float32 norm adds squares four at a time in float: three roundings, half of which the root takes away again.
+    """
     g = (np.random.default_rng(n).standard_normal(n) * size).astype(dtype)
     exponent = math.frexp(float(np.abs(g).max()))[1]
     exact = sum((Fraction(float(x)) / Fraction(2) ** exponent) ** 2 for x in g)
     expected = math.ldexp(math.sqrt(exact), exponent)
-    assert _norm(g) == pytest.approx(expected, rel=16 * 2.0**-52, abs=5e-324)
+    assert _norm(g) == pytest.approx(expected, rel=2.0**-23 if dtype == "float32" else 16 * 2.0**-52, abs=5e-324)
 
 
 def test_norm_over_arrays_of_very_different_size() -> None:
     for sizes in ((1e200, 1.0, 1e-200), (1e-200, 1e-190), (1e180, 1e181, 0.0), (3e307, 4e307)):
         grads = {str(i): np.array([s]) for i, s in enumerate(sizes)}
         assert _norm(grads) == pytest.approx(math.hypot(*sizes), rel=1e-15)
+    for sizes in ((1e30, 1.0, 1e-30), (1e-25, 1e-30, 1e-38), (1e19, 3e19, 1e20), (1e-19, 1e-18, 1e-16)):
+        g = np.resize(np.array(sizes, np.float32), 3000)
+        assert _norm(g) == pytest.approx(math.sqrt(math.fsum(g.astype(float) ** 2)), rel=2.0**-23)
     mixed = {"a": np.array([3e30], np.float32), "b": np.array([4e30])}
     assert _norm(mixed) == pytest.approx(5e30, rel=1e-7)
 
