@@ -101,12 +101,6 @@ class Optimizer:
         wheres = ["", *(f"groups[{pattern!r}]: " for pattern in overrides)]
         for where, extra in zip(wheres[1:], overrides.values(), strict=True):
             self._check_override(where, extra)
-        for where, setting in zip(wheres, settings, strict=True):
-            self.check(setting, where)
-        self.rule = self.choose_rule(settings)
-        states, hypers, _ = _RULES[self.rule]
-        self.state_names = states
-        self._hypers = hypers
         self._wheres = wheres
         self._functions: list[tuple[Callable[[int], Any], list[tuple[int, str]]]] = []
 
@@ -121,7 +115,6 @@ class Optimizer:
                     self._watch(value, g, field)
                     value = scalars[field] = value(1)
                 fixed.append((g, field, check_scalar(field, value, where)))
-            fixed.extend((g, flag, float(setting[flag])) for flag in self.structure if flag in hypers)
             starts.append({s: float(v) for s, v in self.initial_state(scalars).items()})
         for field, absent in _STEP_SCALARS.items():
             value = fields[field]
@@ -129,6 +122,16 @@ class Optimizer:
                 self._watch(value, -1, field)
                 value = value(1)
             fixed.append((-1, field, absent if value is None else check_scalar(field, value)))
+
+        for where, setting in zip(wheres, settings, strict=True):
+            self.check(setting, where)
+        self.rule = self.choose_rule(settings)
+        states, hypers, _ = _RULES[self.rule]
+        self.state_names = states
+        self._hypers = hypers
+        for flag in self.structure:
+            if flag in hypers:
+                fixed.extend((g, flag, float(fields[flag])) for g in range(len(settings)))
 
         count = len(states) + (average is not None)
         blocks = allocate(self._leaves, count)

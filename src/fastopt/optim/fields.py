@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, TypedDict
 
+import numpy as np
+
 from fastopt.averaging import Average
 
 __all__ = ["REQUIRED", "Common", "Scalar", "check_scalar", "expand", "resolve", "spelled"]
@@ -111,7 +113,7 @@ def check_scalar(name: str, value: Any, where: str = "", t: int | None = None) -
     """A number in its range as a float; TypeError or ValueError that names the argument otherwise."""
     said = f"{where}{spelled(name)}" + (f" at step {t}" if t is not None else "")
     test, needed = RANGES[name]
-    if isinstance(value, (bool, str, bytes, complex)) or value is None:
+    if isinstance(value, (bool, np.bool_, str, bytes, complex)) or value is None or getattr(value, "ndim", 0) != 0:
         raise TypeError(f"{said} is {value!r}; {needed} is needed")
     try:
         number = float(value)
@@ -152,8 +154,6 @@ def expand(fields: Mapping[str, Any], where: str = "") -> dict[str, Any]:
             except (TypeError, ValueError):
                 raise TypeError(f"{where}{name} is {value!r}; a pair of numbers is needed") from None
             scalars.update(zip(PAIRS[name], (first, second), strict=True))
-        elif isinstance(value, bool):
-            scalars[name] = float(value)
         else:
             scalars[name] = value
     if "eps_inside" in fields:

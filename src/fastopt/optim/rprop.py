@@ -56,6 +56,11 @@ class Rprop(Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "etas": etas, "step_sizes": step_sizes}, convention, common)
 
+    def check(self, fields: Mapping[str, Any], where: str) -> None:
+        least, most = fields["step_sizes"]
+        if not (callable(least) or callable(most)) and least > most:
+            raise ValueError(f"{where}step_sizes is {fields['step_sizes']!r}; the smallest must not exceed the largest")
+
     def choose_rule(self, settings: list[dict[str, Any]]) -> str:
         return "rprop"
 
