@@ -79,7 +79,9 @@ class Contestant:
 
 class Ours(Contestant):
     name = "fastopt"
-    what = "nn.mlp, fo.Adam (gradients are checked for NaN and Inf; subnormals flushed, as XLA does), fo.Batches"
+    what = (
+        "nn.mlp, fo.Adam (gradients are checked for NaN and Inf; subnormals flushed, as XLA does), fo.Batches"
+    )
 
     def build(self, hidden: tuple[int, ...]) -> None:
         self.model = self.start

@@ -4,6 +4,11 @@
 #include "kernels.h"
 
 #define FO_PREP 0
+#if defined(__GNUC__)
+#define FO_PREFETCH(x) __builtin_prefetch(x)
+#else
+#define FO_PREFETCH(x) (void)(x)
+#endif
 
 #define REAL float
 #define NARROW 1

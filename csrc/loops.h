@@ -5,48 +5,57 @@
  * cache, so that memory is still read and written once.
  */
 
-/* The bare loops: p and states in place, g read only; no two arrays overlap. The counting form tells how many
- * elements of g are Inf or NaN (their exponent bits are all set); n <= FO_BLOCK, so the count fits. */
+static inline REAL FN(cut)(REAL x, REAL c) { return x > c ? c : x < -c ? -c : x; }      /* NaN stays NaN */
+
+/* What a loop does besides the rule: nothing; count the elements of g that are Inf or NaN; count, cut g to [-clip, clip] and add
+ * decay p to it; or count and move an average of p. */
+enum { FN(BARE), FN(COUNTING), FN(SHAPED), FN(AVERAGING), FN(KINDS) };
+typedef struct { REAL keep, scale, clip, decay, average; } FN(shape);
+
+static inline REAL FN(moved)(REAL average, REAL p, REAL c) { return average + c * (p - average); }
+
+/* The loops: p and states in place, g read only; no two arrays overlap; n <= FO_BLOCK, so the count fits. */
 #define RULE(name, states, state_names, hyper_names, scalar_names)                                                          \
-    static inline UINT FN(name##_body)(const REAL *coefs, REAL keep, REAL scale, REAL *restrict p, const REAL *restrict g,  \
-                                       REAL *restrict s0, REAL *restrict s1, REAL *restrict s2, ptrdiff_t n, int count)     \
+    static inline UINT FN(name##_body)(const REAL *coefs, FN(shape) f, REAL *restrict p, const REAL *restrict g,            \
+                                       REAL *restrict s0, REAL *restrict s1, REAL *restrict s2, REAL *restrict avg,         \
+                                       ptrdiff_t n, int kind)                                                               \
     {                                                                                                                       \
         const FN(name##_k) k = *(const FN(name##_k) *)coefs;        /* REAL members only: the array, by name */             \
         UINT bad = 0;                                                                                                       \
         for (ptrdiff_t i = 0; i < n; i++) {                                                                                 \
-            FN(cell) x = { keep * p[i], scale * g[i], (states) > 0 ? s0[i] : 0, (states) > 1 ? s1[i] : 0,                   \
+            FN(cell) x = { f.keep * p[i], f.scale * g[i], (states) > 0 ? s0[i] : 0, (states) > 1 ? s1[i] : 0,               \
                            (states) > 2 ? s2[i] : 0 };                                                                      \
-            if (count) bad += FN(is_nonfinite)(g[i]);                                                                       \
+            if (kind != FN(BARE)) bad += FN(is_nonfinite)(g[i]);                                                            \
+            if (kind == FN(SHAPED)) x.g = FN(cut)(x.g, f.clip) + f.decay * p[i];                                            \
             x = FN(name)(x, k);                                                                                             \
             p[i] = x.p;                                                                                                     \
             if ((states) > 0) s0[i] = x.s0;                                                                                 \
             if ((states) > 1) s1[i] = x.s1;                                                                                 \
             if ((states) > 2) s2[i] = x.s2;                                                                                 \
+            if (kind == FN(AVERAGING)) avg[i] = FN(moved)(avg[i], x.p, f.average);                                          \
         }                                                                                                                   \
         (void)s0; (void)s1; (void)s2;                                                                                       \
         return bad;                                                                                                         \
     }                                                                                                                       \
-    static UINT FN(name##_loop)(const REAL *coefs, REAL keep, REAL scale, REAL *restrict p, const REAL *restrict g,         \
-                                REAL *restrict s0, REAL *restrict s1, REAL *restrict s2, ptrdiff_t n)                       \
+    KIND(name, bare, FN(BARE)) KIND(name, counting, FN(COUNTING)) KIND(name, shaped, FN(SHAPED))                            \
+    KIND(name, averaging, FN(AVERAGING))
+#define KIND(name, word, kind)                                                                                              \
+    static UINT FN(name##_##word)(const REAL *coefs, FN(shape) f, REAL *restrict p, const REAL *restrict g,                 \
+                                  REAL *restrict s0, REAL *restrict s1, REAL *restrict s2, REAL *restrict avg, ptrdiff_t n) \
     {                                                                                                                       \
-        return FN(name##_body)(coefs, keep, scale, p, g, s0, s1, s2, n, 0);                                                 \
-    }                                                                                                                       \
-    static UINT FN(name##_counting)(const REAL *coefs, REAL keep, REAL scale, REAL *restrict p, const REAL *restrict g,     \
-                                    REAL *restrict s0, REAL *restrict s1, REAL *restrict s2, ptrdiff_t n)                   \
-    {                                                                                                                       \
-        return FN(name##_body)(coefs, keep, scale, p, g, s0, s1, s2, n, 1);                                                 \
+        return FN(name##_body)(coefs, f, p, g, s0, s1, s2, avg, n, kind);                                                   \
     }
 #include "rules.def"
 #undef RULE
+#undef KIND
 
-typedef UINT (*FN(rule_loop))(const REAL *, REAL, REAL, REAL *, const REAL *, REAL *, REAL *, REAL *, ptrdiff_t);
-static const FN(rule_loop) FN(rule_loops)[FO_RULES][2] = {
-#define RULE(name, states, state_names, hyper_names, scalar_names) { FN(name##_loop), FN(name##_counting) },
+typedef UINT (*FN(rule_loop))(const REAL *, FN(shape), REAL *, const REAL *, REAL *, REAL *, REAL *, REAL *, ptrdiff_t);
+static const FN(rule_loop) FN(rule_loops)[FO_RULES][FN(KINDS)] = {
+#define RULE(name, states, state_names, hyper_names, scalar_names)                                                          \
+    { FN(name##_bare), FN(name##_counting), FN(name##_shaped), FN(name##_averaging) },
 #include "rules.def"
 #undef RULE
 };
-
-static inline REAL FN(cut)(REAL x, REAL c) { return x > c ? c : x < -c ? -c : x; }      /* NaN stays NaN */
 
 /* out = cut(scale g) + decay p */
 static void FN(shape_gradient)(REAL *restrict out, const REAL *restrict g, const REAL *restrict p, REAL scale, REAL clip,
@@ -62,7 +71,7 @@ static void FN(move_average)(REAL *restrict avg, const REAL *restrict p, REAL c,
 {
     if (c == 1) memcpy(avg, p, (size_t)n * sizeof(REAL));       /* also where the average held garbage before */
     else
-        for (ptrdiff_t i = 0; i < n; i++) avg[i] += c * (p[i] - avg[i]);
+        for (ptrdiff_t i = 0; i < n; i++) avg[i] = FN(moved)(avg[i], p[i], c);
 }
 
 enum { FN(TILE) = 1024 };
@@ -72,10 +81,13 @@ enum { FN(TILE) = 1024 };
 static void FN(step_tiles)(const fo_job *job, const fo_tensor *t, ptrdiff_t block, ptrdiff_t start, ptrdiff_t n)
 {
     const fo_group *group = &job->groups[t->group];
-    const REAL keep = (REAL)group->keep, decay = (REAL)group->decay, scale = (REAL)job->scale, clip = (REAL)job->clip;
+    const FN(shape) f = { (REAL)group->keep, (REAL)job->scale, (REAL)job->clip, (REAL)group->decay, (REAL)job->average };
+    FN(shape) left = f;                                 /* what the loop still has to do */
     const int sums = job->flags & FO_STATS, zero = job->flags & FO_ZERO_GRADS, count = job->flags & FO_COUNT_NONFINITE;
-    const FN(rule_loop) loop = FN(rule_loops)[job->rule][0];
-    _Alignas(64) REAL p_tile[FN(TILE)], g_tile[FN(TILE)], shaped[FN(TILE)], old[FN(TILE)], old_m[FN(TILE)];
+    const FN(rule_loop) loop = FN(rule_loops)[job->rule][FN(BARE)];
+    const int shaped = f.decay != 0 || f.clip < (REAL)INFINITY;
+    if (shaped) left.scale = 1;
+    _Alignas(64) REAL p_tile[FN(TILE)], g_tile[FN(TILE)], made[FN(TILE)], old[FN(TILE)], old_m[FN(TILE)];
     FN(lanes) gg = { { 0 } }, pp = { { 0 } }, uu = { { 0 } }, mm = { { 0 } }, gm = { { 0 } };
     int64_t bad = 0;
 
@@ -89,24 +101,32 @@ static void FN(step_tiles)(const fo_job *job, const fo_tensor *t, ptrdiff_t bloc
         else p = (REAL *)t->p + at;
         if (t->g_at) FN(gather)(g_tile, t->g, t->g_at, at, len);
         else g = (const REAL *)t->g + at;
+        /* Stages read one stream after the other: without a hint each would wait for the first lines of its next page. */
+        for (ptrdiff_t line = 0; line < 4; line++) {
+            const ptrdiff_t ahead = at + len + line * (ptrdiff_t)(64 / sizeof(REAL));
+            if (ahead >= end) break;
+            if (!t->p_at) FO_PREFETCH((REAL *)t->p + ahead);
+            if (!t->g_at) FO_PREFETCH((REAL *)t->g + ahead);
+            for (int i = 0; i < FO_MAX_STATES; i++)
+                if (t->s[i]) FO_PREFETCH((REAL *)t->s[i] + ahead);
+            if (job->flags & FO_AVERAGE) FO_PREFETCH((REAL *)t->avg + ahead);
+        }
         if (count) bad += FN(nonfinite)(g, len);
 
-        REAL left = scale;                              /* the scale that the rule still has to apply */
-        if (decay != 0 || clip < (REAL)INFINITY) {
-            FN(shape_gradient)(shaped, g, p, scale, clip, decay, len);
-            g = shaped;
-            left = 1;
+        if (shaped) {
+            FN(shape_gradient)(made, g, p, f.scale, f.clip, f.decay, len);
+            g = made;
         }
         if (sums) {
             memcpy(old, p, bytes);
-            FN(dot_into)(&gg, g, g, left, left, len);
+            FN(dot_into)(&gg, g, g, left.scale, left.scale, len);
             if (m) {
                 memcpy(old_m, m, bytes);
                 FN(dot_into)(&mm, old_m, old_m, 1, 1, len);
-                FN(dot_into)(&gm, g, old_m, left, 1, len);
+                FN(dot_into)(&gm, g, old_m, left.scale, 1, len);
             }
         }
-        loop(group->FN(k), keep, left, p, g, s[0], s[1], s[2], len);
+        loop(group->FN(k), left, p, g, s[0], s[1], s[2], NULL, len);
         if (sums) {
             for (ptrdiff_t i = 0; i < len; i++) old[i] = p[i] - old[i];
             FN(dot_into)(&pp, p, p, 1, 1, len);
@@ -127,14 +147,19 @@ static void FN(step_tiles)(const fo_job *job, const fo_tensor *t, ptrdiff_t bloc
 static void FN(step_block)(const fo_job *job, const fo_tensor *t, ptrdiff_t block, ptrdiff_t start, ptrdiff_t n)
 {
     const fo_group *group = &job->groups[t->group];
-    const int count = job->flags & FO_COUNT_NONFINITE;
-    if (t->p_at || t->g_at || group->decay != 0 || job->clip < INFINITY || job->flags & ~(FO_COUNT_NONFINITE | FO_FLUSH)) {
+    const FN(shape) f = { (REAL)group->keep, (REAL)job->scale, (REAL)job->clip, (REAL)group->decay, (REAL)job->average };
+    const int count = job->flags & FO_COUNT_NONFINITE, decays = group->decay != 0, averages = job->flags & FO_AVERAGE;
+    const int kind = decays ? FN(SHAPED) : averages ? FN(AVERAGING) : count ? FN(COUNTING) : FN(BARE);
+    /* For the tiles: what has no loop of its own; cutting without decay, since a decay of 0 would make NaN of an infinite parameter; and
+     * an average that is to be a copy, which a + 1 (p - a) is not to the last bit. */
+    if (t->p_at || t->g_at || (!decays && job->clip < INFINITY) || (averages && (decays || job->average == 1))
+        || job->flags & ~(FO_COUNT_NONFINITE | FO_FLUSH | FO_AVERAGE)) {
         FN(step_tiles)(job, t, block, start, n);
         return;
     }
     REAL *s[FO_MAX_STATES];
     for (int i = 0; i < FO_MAX_STATES; i++) s[i] = t->s[i] ? (REAL *)t->s[i] + start : NULL;
-    UINT bad = FN(rule_loops)[job->rule][count != 0](group->FN(k), (REAL)group->keep, (REAL)job->scale, (REAL *)t->p + start,
-                                                     (const REAL *)t->g + start, s[0], s[1], s[2], n);
+    UINT bad = FN(rule_loops)[job->rule][kind](group->FN(k), f, (REAL *)t->p + start, (const REAL *)t->g + start, s[0], s[1], s[2],
+                                               averages ? (REAL *)t->avg + start : NULL, n);
     if (count) job->nonfinite[block] = (int64_t)bad;
 }

@@ -1,4 +1,5 @@
-"""What all tests share: slow ones run only when asked for, and every test leaves kernels and threads as it found them."""
+"""What all tests share: slow ones run only when asked for, and every test leaves kernels and threads as it
+found them."""
 
 from __future__ import annotations
 

@@ -15,7 +15,21 @@ import fastopt as fo
 import reference
 import trajectories
 from fastopt._core import kernels, runtime
-from rows import DTYPES, IDS, ISAS, NORM, ROWS, TOLERANCE, Row, bits, everything, gradients, make, misplaced, whole
+from rows import (
+    DTYPES,
+    IDS,
+    ISAS,
+    NORM,
+    ROWS,
+    TOLERANCE,
+    Row,
+    bits,
+    everything,
+    gradients,
+    make,
+    misplaced,
+    whole,
+)
 
 BLOCK = 8192
 LENGTHS = (0, 1, 15, 16, 17, 1023, 1024, 1025, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 77)
@@ -119,12 +133,14 @@ TORCH = trajectories.torch_cases()
 
 @pytest.mark.parametrize("case", TORCH, ids=[case.id for case in TORCH])
 def test_follows_torch(case: trajectories.TorchCase) -> None:
-    """Within 2 eps of max|theta| per 50 steps of what torch itself computed in the same dtype (design.md, section 4)."""
+    """Within 2 eps of max|theta| per 50 steps of what torch itself computed in the same dtype (design.md,
+    section 4)."""
     p = case.start.copy()
     opt = getattr(fo, case.cls)(p, **case.fields)
     eps = np.finfo(case.dtype).eps
-    # RAdam's r is a difference of numbers near 2 / (1 - beta2) = 2000, so in double its rate is good to about 1e-13 at the
-    # first rectified steps. Against extended precision torch's own runs are 3 eps off after 50 steps, ours as well.
+    # RAdam's r is a difference of numbers near 2 / (1 - beta2) = 2000, so in double its rate is good to about
+    # 1e-13 at the first rectified steps. Against extended precision torch's own runs are 3 eps off after 50
+    # steps, ours as well.
     extra = 2 if case.cls == "RAdam" and case.dtype == "float64" else 0
     for t, g in enumerate(case.gradients, 1):
         opt.step(g)
@@ -163,7 +179,8 @@ def test_instruction_sets_and_threads(row: Row, dtype: str, way: str) -> None:
 @every_dtype
 @every_way
 def test_lengths(row: Row, dtype: str, way: str) -> None:
-    """A run over n elements is the beginning of a longer run, for every n around the borders of lanes, tiles and blocks."""
+    """A run over n elements is the beginning of a longer run, for every n around the borders of lanes, tiles
+    and blocks."""
     start, grads = gradients(LENGTHS[-1], dtype, 3)
     grads[1][3] = 0
     for isa in ISAS:
@@ -180,7 +197,9 @@ def test_lengths(row: Row, dtype: str, way: str) -> None:
             assert bits(p) == bits(longest[:n]), f"{isa}, {n} elements"
             for name in row.states:
                 theirs = long.state_dict(copy=False)["state"][""][name]
-                assert bits(opt.state_dict(copy=False)["state"][""][name]) == bits(theirs[:n]), f"{isa}, {n}, {name}"
+                assert bits(opt.state_dict(copy=False)["state"][""][name]) == bits(theirs[:n]), (
+                    f"{isa}, {n}, {name}"
+                )
 
 
 @every_row
@@ -188,8 +207,27 @@ def test_lengths(row: Row, dtype: str, way: str) -> None:
 def test_tiles_and_bare_loops_agree(row: Row, dtype: str) -> None:
     start, grads = gradients(BLOCK + 1030, dtype, 3)
     (bare, norms) = _run(row, start, grads)
-    for more in ({"zero_grads": True}, {"diagnostics": True}, {"clip_value": 1e30}, {"nonfinite": "skip"}, {"flush_subnormals": True}):
+    for more in (
+        {"zero_grads": True},
+        {"diagnostics": True},
+        {"clip_value": 1e30},
+        {"nonfinite": "skip"},
+        {"flush_subnormals": True},
+    ):
         assert _run(row, start, grads, **more) == (bare, norms), more
+    # A strided array always goes by tiles, a contiguous one has loops of its own for decay and for averages.
+    held = np.zeros((start.size, 2), dtype)
+    for more in (
+        {"average": fo.averaging.EMA(0.9)},
+        {"weight_decay": 0.1, "decoupled_weight_decay": False},
+        {"weight_decay": 0.1, "decoupled_weight_decay": False, "clip_value": 0.05},
+        {"weight_decay": 0.1, "decoupled_weight_decay": False, "average": fo.averaging.EMA(0.9)},
+        {"weight_decay": 0.1, "decoupled_weight_decay": True, "average": fo.averaging.EMA(0.9, debias=False)},
+    ):
+        held[:, 0] = start
+        opt = make(row, held[:, 0], **more)
+        norms = [opt.step(g).grad_norm for g in grads]
+        assert (whole(opt), norms) == _run(row, start, grads, **more), more
     assert _run(row, start, grads, "counting")[0] == bare
     averaged, _ = _run(row, start, grads, average=fo.averaging.Mean())
     assert averaged.pop("average") != averaged["params"]
@@ -251,7 +289,9 @@ def test_layouts(row: Row, dtype: str, way: str) -> None:
                     assert not view.any(), "zero_grads left something"
             assert (whole(opt), norms) == expected, f"p {name}, g {other}"
         p[...] = start
-        assert bits(base.view(np.uint8)) == bits(around.view(np.uint8)), f"{name}: bytes between the elements changed"
+        assert bits(base.view(np.uint8)) == bits(around.view(np.uint8)), (
+            f"{name}: bytes between the elements changed"
+        )
 
 
 @every_row
@@ -299,7 +339,11 @@ def test_one_tensor_or_its_spans(row: Row, dtype: str, way: str) -> None:
 
 
 def _norm(grads: Any) -> float:
-    params = {k: np.zeros(g.shape, g.dtype) for k, g in grads.items()} if isinstance(grads, dict) else np.zeros(grads.shape, grads.dtype)
+    params = (
+        {k: np.zeros(g.shape, g.dtype) for k, g in grads.items()}
+        if isinstance(grads, dict)
+        else np.zeros(grads.shape, grads.dtype)
+    )
     norm = fo.SGD(params, lr=0.0).step(grads).grad_norm
     assert norm is not None
     return norm

@@ -143,7 +143,7 @@ def _read_npz(path: Path) -> Table:
 
 def _read_parquet(path: Path) -> Table:
     pandas = need("pandas", "reading a Parquet file")
-    need("pyarrow", "reading a Parquet file", "pyarrow")
+    need("pyarrow", "reading a Parquet file", '"fastopt[parquet]"')
     try:
         frame = pandas.read_parquet(path, engine="pyarrow")
     except (ValueError, OSError) as error:

@@ -113,7 +113,11 @@ def check_scalar(name: str, value: Any, where: str = "", t: int | None = None) -
     """A number in its range as a float; TypeError or ValueError that names the argument otherwise."""
     said = f"{where}{spelled(name)}" + (f" at step {t}" if t is not None else "")
     test, needed = RANGES[name]
-    if isinstance(value, (bool, np.bool_, str, bytes, complex)) or value is None or getattr(value, "ndim", 0) != 0:
+    if (
+        isinstance(value, (bool, np.bool_, str, bytes, complex))
+        or value is None
+        or getattr(value, "ndim", 0) != 0
+    ):
         raise TypeError(f"{said} is {value!r}; {needed} is needed")
     try:
         number = float(value)

@@ -59,7 +59,9 @@ class Rprop(Optimizer):
     def check(self, fields: Mapping[str, Any], where: str) -> None:
         least, most = fields["step_sizes"]
         if not (callable(least) or callable(most)) and least > most:
-            raise ValueError(f"{where}step_sizes is {fields['step_sizes']!r}; the smallest must not exceed the largest")
+            raise ValueError(
+                f"{where}step_sizes is {fields['step_sizes']!r}; the smallest must not exceed the largest"
+            )
 
     def choose_rule(self, settings: list[dict[str, Any]]) -> str:
         return "rprop"
