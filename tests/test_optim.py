@@ -125,8 +125,7 @@ def test_a_norm_too_large_for_a_double_is_not_a_bad_gradient() -> None:
 @every_dtype
 @pytest.mark.parametrize("n", [3, 20_000])
 def test_order_on_the_gradient(dtype: str, n: int) -> None:
-    """scale, sign, norm, value, coupled decay; on SGD with lr 1, where the change of p is the gradient as the
-    rule saw it."""
+    """scale, sign, norm, value, coupled decay; on SGD with lr 1, where the change of p is the gradient as the rule saw it."""
     start, (g,) = gradients(n, dtype, 1)
     p = start.copy()
     opt = fo.SGD(
@@ -336,8 +335,7 @@ def test_every_scalar_may_be_a_function() -> None:
     start, grads = gradients(5, "float64", 4)
     p, q = start.copy(), start.copy()
     opt = fo.SGD(p, lr=lr, momentum=lambda t: 0.5 + 0.1 * t, dampening=lambda t: 0.1 * t, weight_decay=lambda t: 0.01 * t,
-                 clip_norm=lambda t: 2.0 - 0.3 * t, clip_value=lambda t: 1.0 / t, grad_scale=lambda t: 1.0 / t)
-                  # fmt: skip
+                 clip_norm=lambda t: 2.0 - 0.3 * t, clip_value=lambda t: 1.0 / t, grad_scale=lambda t: 1.0 / t)  # fmt: skip
     asked.clear()
     b = np.zeros(5)
     for t, g in enumerate(grads, 1):
