@@ -13,7 +13,20 @@ import numpy as np
 import fastopt as fo
 from fastopt._core import runtime
 
-__all__ = ["DTYPES", "EVERYTHING", "ISAS", "NORM", "ROWS", "TOLERANCE", "Row", "bits", "everything", "gradients", "make", "misplaced"]
+__all__ = [
+    "DTYPES",
+    "EVERYTHING",
+    "ISAS",
+    "NORM",
+    "ROWS",
+    "TOLERANCE",
+    "Row",
+    "bits",
+    "everything",
+    "gradients",
+    "make",
+    "misplaced",
+]
 
 DTYPES = ("float32", "float64")
 #: Instruction sets that run on this processor.
@@ -43,7 +56,12 @@ ROWS = [
     Row("rmsprop", "RMSprop", {"lr": 0.01, "alpha": 0.9}, ("v",)),
     Row("rmsprop_momentum", "RMSprop", {"lr": 0.01, "momentum": 0.8}, ("v", "b")),
     Row("rmsprop_centered", "RMSprop", {"lr": 0.01, "centered": True}, ("v", "m")),
-    Row("rmsprop_centered_momentum", "RMSprop", {"lr": 0.01, "centered": True, "momentum": 0.8}, ("v", "m", "b")),
+    Row(
+        "rmsprop_centered_momentum",
+        "RMSprop",
+        {"lr": 0.01, "centered": True, "momentum": 0.8},
+        ("v", "m", "b"),
+    ),
     Row("adadelta", "Adadelta", {"lr": 1.0}, ("s", "a")),
     Row("adam", "Adam", {"lr": 0.01}, ("m", "v")),
     Row("adam", "AdamW", {"lr": 0.01, "weight_decay": 0.1}, ("m", "v")),
@@ -82,7 +100,9 @@ def gradients(shape: Any, dtype: Any, steps: int, seed: int = 0) -> tuple[np.nda
     rng = np.random.default_rng(seed)
     start = rng.standard_normal(shape).astype(dtype)
     grads = [
-        np.asarray(rng.standard_t(3, shape) * 10.0 ** rng.uniform(-3, 0, shape) * (rng.random(shape) > 0.1), dtype)
+        np.asarray(
+            rng.standard_t(3, shape) * 10.0 ** rng.uniform(-3, 0, shape) * (rng.random(shape) > 0.1), dtype
+        )
         for _ in range(steps)
     ]
     return np.asarray(start), grads

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -53,11 +54,19 @@ SHAPE = (3, 4)
 BAD_GRADIENTS: dict[str, tuple[Grads, type[Exception], str]] = {
     "missing path": (lambda p, o: {"b": [np.ones(5, DTYPE)]}, ValueError, "grads has no 'w'"),
     "extra path": (lambda p, o: {**tree(), "c": np.ones(1, DTYPE)}, ValueError, "grads has 'c'"),
-    "extra element": (lambda p, o: {"w": p["w"] * 1, "b": [np.ones(5, DTYPE)] * 2}, ValueError, "grads has 'b/1'"),
+    "extra element": (
+        lambda p, o: {"w": p["w"] * 1, "b": [np.ones(5, DTYPE)] * 2},
+        ValueError,
+        "grads has 'b/1'",
+    ),
     "leaf for a list": (lambda p, o: {"w": p["w"] * 1, "b": np.ones(5, DTYPE)}, ValueError, "'b/0'"),
     "list for a leaf": (_w([np.ones(SHAPE, DTYPE)]), TypeError, r"grads\['w'\] is list"),
     "bare array": (lambda p, o: np.ones(SHAPE, DTYPE), ValueError, "grads has no"),
-    "dict for a list": (lambda p, o: {"w": p["w"] * 1, "b": {"0": np.ones(5, DTYPE)}}, ValueError, "shape of tree"),
+    "dict for a list": (
+        lambda p, o: {"w": p["w"] * 1, "b": {"0": np.ones(5, DTYPE)}},
+        ValueError,
+        "shape of tree",
+    ),
     "nothing": (lambda p, o: None, ValueError, "grads has no"),
     "None in place of an array": (_w(None), TypeError, r"grads\['w'\] is NoneType"),
     "a number": (_w(1.0), TypeError, r"grads\['w'\] is float"),
@@ -82,16 +91,32 @@ BAD_GRADIENTS: dict[str, tuple[Grads, type[Exception], str]] = {
     "array-like of another shape": (_w(ArrayLike(np.ones(3, DTYPE))), ValueError, "has shape"),
     "the parameter": (_w(lambda p, o: p["w"]), ValueError, r"grads\['w'\] shares memory with params\['w'\]"),
     "the parameter, by an array-like": (_w(lambda p, o: ArrayLike(p["w"])), ValueError, "shares memory"),
-    "the parameter reversed": (_w(lambda p, o: p["w"][::-1, ::-1]), ValueError, r"shares memory with params\['w'\]"),
+    "the parameter reversed": (
+        _w(lambda p, o: p["w"][::-1, ::-1]),
+        ValueError,
+        r"shares memory with params\['w'\]",
+    ),
     "another parameter": (
         lambda p, o: {"w": p["w"] * 1, "b": [p["w"].reshape(-1)[:5]]},
         ValueError,
         r"grads\['b/0'\] shares memory with params\['w'\]",
     ),
-    "broadcast from a parameter": (_w(lambda p, o: np.broadcast_to(p["w"][:1], SHAPE)), ValueError, "shares memory"),
-    "the average": (_w(lambda p, o: o.state_dict(copy=False)["average"]["w"]), ValueError, "the optimizer's own state"),
+    "broadcast from a parameter": (
+        _w(lambda p, o: np.broadcast_to(p["w"][:1], SHAPE)),
+        ValueError,
+        "shares memory",
+    ),
+    "the average": (
+        _w(lambda p, o: o.state_dict(copy=False)["average"]["w"]),
+        ValueError,
+        "the optimizer's own state",
+    ),
     "NaN": (_w(np.full(SHAPE, np.nan, DTYPE)), FloatingPointError, r"grads\['w'\] has 12 of 12"),
-    "Inf": (_w(np.where(np.eye(3, 4), np.inf, 1).astype(DTYPE)), FloatingPointError, r"grads\['w'\] has 3 of 12"),
+    "Inf": (
+        _w(np.where(np.eye(3, 4), np.inf, 1).astype(DTYPE)),
+        FloatingPointError,
+        r"grads\['w'\] has 3 of 12",
+    ),
 }
 
 
@@ -154,7 +179,10 @@ def test_zero_grads_needs_arrays_it_may_zero(row: Row) -> None:
         ({**good, "w": frozen}, "read-only"),
         ({**good, "w": np.broadcast_to(np.ones(4, DTYPE), SHAPE)}, "read-only|two indices"),
         ({**good, "w": np.lib.stride_tricks.as_strided(np.ones(4, DTYPE), SHAPE, (0, 4))}, "two indices"),
-        ({"w": shared[:12].reshape(SHAPE), "b": [shared[10:15]]}, r"grads\['w'\] and grads\['b/0'\] share memory"),
+        (
+            {"w": shared[:12].reshape(SHAPE), "b": [shared[10:15]]},
+            r"grads\['w'\] and grads\['b/0'\] share memory",
+        ),
     ):
         for _ in range(2):
             with pytest.raises(ValueError, match=message):
@@ -227,22 +255,58 @@ BAD_SCALARS = [
     *(("SGD", "lr", x) for x in [math.inf, *WRONG]),
     *(("SGD", "momentum", x) for x in [1.5, *WRONG]),
     *(("SGD", "dampening", x) for x in (math.nan, math.inf, "x")),
-    *(("Adagrad", name, x) for name in ("lr_decay", "initial_accumulator_value", "eps") for x in (-1, math.nan, math.inf, "x")),
+    *(
+        ("Adagrad", name, x)
+        for name in ("lr_decay", "initial_accumulator_value", "eps")
+        for x in (-1, math.nan, math.inf, "x")
+    ),
     *(("RMSprop", "alpha", x) for x in (-0.1, 1.1, math.nan)),
     *(("Adadelta", "rho", x) for x in (-0.1, 1.1, math.nan)),
-    *(("Adam", "betas", x) for x in ((1.0, 0.9), (0.9, 1.0), (-0.1, 0.9), (0.9, math.nan), 0.9, (0.9,), (0.9, 0.9, 0.9), "ab", (None, 0.9))),
+    *(
+        ("Adam", "betas", x)
+        for x in (
+            (1.0, 0.9),
+            (0.9, 1.0),
+            (-0.1, 0.9),
+            (0.9, math.nan),
+            0.9,
+            (0.9,),
+            (0.9, 0.9, 0.9),
+            "ab",
+            (None, 0.9),
+        )
+    ),
     *(("NAdam", "momentum_decay", x) for x in (-1, math.nan)),
     *(("Rprop", "etas", x) for x in ((0.0, 1.2), (1.0, 1.2), (0.5, 1.0), (0.5, math.inf))),
     *(("Rprop", "step_sizes", x) for x in ((0.0, 1.0), (1e-6, math.inf), (1e-6, 0.0))),
-    *(("AdamW", name, x) for name in ("weight_decay", "clip_norm", "clip_value") for x in (-1.0, math.nan, math.inf, "x", True)),
+    *(
+        ("AdamW", name, x)
+        for name in ("weight_decay", "clip_norm", "clip_value")
+        for x in (-1.0, math.nan, math.inf, "x", True)
+    ),
     *(("AdamW", name, 0.0) for name in ("clip_norm", "clip_value")),
     *(("AdamW", "clip_eps", x) for x in (-1.0, math.nan, "x")),
     *(("AdamW", "grad_scale", x) for x in (math.nan, math.inf, "x")),
-    *(("Adam", name, x) for name in ("maximize", "zero_grads", "diagnostics", "amsgrad", "eps_hat") for x in (1, "yes", 0.0)),
+    *(
+        ("Adam", name, x)
+        for name in ("maximize", "zero_grads", "diagnostics", "amsgrad", "eps_hat")
+        for x in (1, "yes", 0.0)
+    ),
     *(("Adam", "nonfinite", x) for x in ("ignore", 1)),
     *(("Adam", "convention", x) for x in ("pytorch", "")),
     *(("Adam", "average", x) for x in (0.9, "ema", fo.averaging.EMA)),
-    *(("Adam", "groups", x) for x in ([], {"nothing": {}}, {"*": 1.0}, {"*": {"lr": -1.0}}, {"*": {"amsgrad": True}}, {"*": {"x": 1}}, {3: {}})),
+    *(
+        ("Adam", "groups", x)
+        for x in (
+            [],
+            {"nothing": {}},
+            {"*": 1.0},
+            {"*": {"lr": -1.0}},
+            {"*": {"amsgrad": True}},
+            {"*": {"x": 1}},
+            {3: {}},
+        )
+    ),
     ("Adam", "momentum", 0.9),
     ("AdamW", "convention", "book"),
     ("Rprop", "convention", "optax"),
@@ -318,8 +382,6 @@ class _quiet:
     """NumPy warns that setting shape or dtype in place goes away; until then it must be caught."""
 
     def __enter__(self) -> None:
-        import warnings
-
         self.context = warnings.catch_warnings()
         self.context.__enter__()
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -351,7 +413,12 @@ def test_gradients_freed_and_made_anew(row: Row, dtype: str) -> None:
     kept = []
     for t in range(60):
         values = rng.standard_normal((40, 30)).astype(dtype)
-        g: Any = [values.copy(), np.asfortranarray(values), values.copy()[::-1][::-1], ArrayLike(values.copy())][t % 4]
+        g: Any = [
+            values.copy(),
+            np.asfortranarray(values),
+            values.copy()[::-1][::-1],
+            ArrayLike(values.copy()),
+        ][t % 4]
         opt.step(g)
         del g
         if t % 5 == 0:

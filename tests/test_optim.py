@@ -6,6 +6,7 @@ import gc
 import math
 import sys
 import tracemalloc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -44,7 +45,9 @@ def test_a_refused_step_leaves_no_trace(row: Row, dtype: str, policy: str) -> No
             g[i] = BAD[i % 3]
             kept = g.tobytes()
             if policy == "raise":
-                with pytest.raises(FloatingPointError, match=rf"grads has 1 of {n} elements Inf or NaN at step 3"):
+                with pytest.raises(
+                    FloatingPointError, match=rf"grads has 1 of {n} elements Inf or NaN at step 3"
+                ):
                     seen.step(g)
             else:
                 record = seen.step(g)
@@ -103,7 +106,9 @@ def test_messages_name_every_bad_array() -> None:
     grads = {name: np.zeros(4) for name in "abcde"}
     for name in "bcde":
         grads[name][1:3] = np.nan
-    with pytest.raises(FloatingPointError, match=r"grads\['b'\] has 2 of 4 elements, .*and 1 more arrays.*at step 1; nothing"):
+    with pytest.raises(
+        FloatingPointError, match=r"grads\['b'\] has 2 of 4 elements, .*and 1 more arrays.*at step 1; nothing"
+    ):
         opt.step(grads)
     assert opt.steps == 0
 
@@ -124,7 +129,16 @@ def test_order_on_the_gradient(dtype: str, n: int) -> None:
     """scale, sign, norm, value, coupled decay; on SGD with lr 1, where the change of p is the gradient as the rule saw it."""
     start, (g,) = gradients(n, dtype, 1)
     p = start.copy()
-    opt = fo.SGD(p, lr=1.0, grad_scale=3.0, maximize=True, clip_norm=0.7, clip_value=0.5, weight_decay=0.25, clip_eps=0.0)
+    opt = fo.SGD(
+        p,
+        lr=1.0,
+        grad_scale=3.0,
+        maximize=True,
+        clip_norm=0.7,
+        clip_value=0.5,
+        weight_decay=0.25,
+        clip_eps=0.0,
+    )
     record = opt.step(g)
     wide = -3.0 * g.astype(np.float64)
     norm = math.sqrt(math.fsum(wide**2))
@@ -156,7 +170,9 @@ def test_clipping_is_over_the_whole_tree() -> None:
         {"a": np.array([2.0], np.float32), "b": [np.array([3.0]), np.array(6.0)]}
     )
     assert record.grad_norm == 7.0
-    np.testing.assert_allclose([params["a"][0], params["b"][0][0], params["b"][1]], [-2 / 7, -3 / 7, -6 / 7], rtol=1e-7)
+    np.testing.assert_allclose(
+        [params["a"][0], params["b"][0][0], params["b"][1]], [-2 / 7, -3 / 7, -6 / 7], rtol=1e-7
+    )
 
 
 def test_weight_decay() -> None:
@@ -275,9 +291,16 @@ def test_diagnostics(row: Row, dtype: str) -> None:
     opt = make(row, params, diagnostics=True, grad_scale=0.5, weight_decay=0.0, clip_norm=1.0)
     momentum = next((s for s in row.states if s in ("b", "m")), None)
     for t in range(3):
-        grads = {"w": gradients((90, 100), dtype, 1, seed=t)[1][0], "b": gradients(7, dtype, 1, seed=t + 9)[1][0]}
+        grads = {
+            "w": gradients((90, 100), dtype, 1, seed=t)[1][0],
+            "b": gradients(7, dtype, 1, seed=t + 9)[1][0],
+        }
         before = {k: x.astype(np.float64) for k, x in params.items()}
-        old = {k: s[momentum].astype(np.float64) for k, s in opt.state_dict()["state"].items()} if momentum else None
+        old = (
+            {k: s[momentum].astype(np.float64) for k, s in opt.state_dict()["state"].items()}
+            if momentum
+            else None
+        )
         record = opt.step(grads)
         assert record.clip_factor < 1
         for k, found in record.diagnostics.items():
@@ -287,12 +310,16 @@ def test_diagnostics(row: Row, dtype: str) -> None:
             assert found["grad_norm"] == pytest.approx(np.linalg.norm(g), rel=rel)
             assert found["param_norm"] == pytest.approx(np.linalg.norm(p), rel=rel)
             assert found["update_norm"] == pytest.approx(np.linalg.norm(p - before[k]), rel=rel)
-            assert found["update_ratio"] == pytest.approx(np.linalg.norm(p - before[k]) / np.linalg.norm(p), rel=rel)
+            assert found["update_ratio"] == pytest.approx(
+                np.linalg.norm(p - before[k]) / np.linalg.norm(p), rel=rel
+            )
             if old is None or not old[k].any():
                 assert found["cosine"] is None
             else:
                 m = old[k].ravel()
-                assert found["cosine"] == pytest.approx(g.ravel() @ m / np.linalg.norm(g) / np.linalg.norm(m), rel=1e-4, abs=1e-6)
+                assert found["cosine"] == pytest.approx(
+                    g.ravel() @ m / np.linalg.norm(g) / np.linalg.norm(m), rel=1e-4, abs=1e-6
+                )
 
 
 # ---- functions of the step ----
@@ -397,7 +424,9 @@ def _bowl(p: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("convention", ["book", "torch"])
 def test_lookahead_is_algorithm_8_3(lr: Any, momentum: Any, convention: str) -> None:
     if convention == "torch" and callable(lr):
-        pytest.skip("with lr outside the buffer the velocity depends on the next lr: not the book's algorithm")
+        pytest.skip(
+            "with lr outside the buffer the velocity depends on the next lr: not the book's algorithm"
+        )
     start = np.array([1.0, -2.0, 0.5])
     p = start.copy()
     opt = fo.SGD(p, lr=lr, momentum=momentum, convention=convention)
@@ -425,7 +454,10 @@ def test_nesterov_is_lookahead_in_shifted_parameters() -> None:
     """theta' = theta + alpha v follows torch's rule where theta follows the book's, at constant lr and momentum."""
     start = np.array([1.0, -2.0, 0.5])
     p, q = start.copy(), start.copy()
-    book, torch = fo.SGD(p, lr=0.05, momentum=0.9, convention="book"), fo.SGD(q, lr=0.05, momentum=0.9, nesterov=True)
+    book, torch = (
+        fo.SGD(p, lr=0.05, momentum=0.9, convention="book"),
+        fo.SGD(q, lr=0.05, momentum=0.9, nesterov=True),
+    )
     for _ in range(30):
         with book.lookahead() as at:
             g = _bowl(at)
@@ -456,7 +488,10 @@ def test_lookahead_restores_and_refuses() -> None:
     for other in (fo.SGD(np.zeros(2), lr=0.1), fo.Adam(np.zeros(2)), fo.RMSprop(np.zeros(2))):
         with pytest.raises(ValueError, match="look-ahead"), other.lookahead():
             pass
-    with pytest.raises(ValueError, match="nesterov"), fo.SGD(np.zeros(2), lr=0.1, momentum=0.9, nesterov=True).lookahead():
+    with (
+        pytest.raises(ValueError, match="nesterov"),
+        fo.SGD(np.zeros(2), lr=0.1, momentum=0.9, nesterov=True).lookahead(),
+    ):
         pass
 
 
@@ -510,7 +545,9 @@ def test_flush_is_undone_when_a_step_is_refused() -> None:
 def test_no_growth_and_no_lost_references() -> None:
     params = {"a": np.zeros(50, np.float32), "b": [np.zeros((5, 5))[::2]]}
     grads = {"a": np.ones(50, np.float32), "b": [np.ones((5, 5))[::2]]}
-    opt = fo.AdamW(params, lr=lambda t: 1e-3, clip_norm=1.0, average=fo.averaging.EMA(0.9), groups={"a": {"lr": 0.1}})
+    opt = fo.AdamW(
+        params, lr=lambda t: 1e-3, clip_norm=1.0, average=fo.averaging.EMA(0.9), groups={"a": {"lr": 0.1}}
+    )
     watched: list[Any] = [params, grads, params["a"], grads["a"], grads["b"][0], np.dtype(np.float32), opt]
     bad = {"a": grads["a"], "b": [np.full((3, 5), np.nan)]}
 
@@ -547,8 +584,6 @@ def test_no_growth_and_no_lost_references() -> None:
 
 
 def test_arrays_live_as_long_as_the_optimizer() -> None:
-    import weakref
-
     p = np.ones(100_000)
     gone = weakref.ref(p)
     opt = fo.Adam(p)

@@ -15,7 +15,21 @@ import fastopt as fo
 import reference
 import trajectories
 from fastopt._core import kernels, runtime
-from rows import DTYPES, IDS, ISAS, NORM, ROWS, TOLERANCE, Row, bits, everything, gradients, make, misplaced, whole
+from rows import (
+    DTYPES,
+    IDS,
+    ISAS,
+    NORM,
+    ROWS,
+    TOLERANCE,
+    Row,
+    bits,
+    everything,
+    gradients,
+    make,
+    misplaced,
+    whole,
+)
 
 BLOCK = 8192
 LENGTHS = (0, 1, 15, 16, 17, 1023, 1024, 1025, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 77)
@@ -180,7 +194,9 @@ def test_lengths(row: Row, dtype: str, way: str) -> None:
             assert bits(p) == bits(longest[:n]), f"{isa}, {n} elements"
             for name in row.states:
                 theirs = long.state_dict(copy=False)["state"][""][name]
-                assert bits(opt.state_dict(copy=False)["state"][""][name]) == bits(theirs[:n]), f"{isa}, {n}, {name}"
+                assert bits(opt.state_dict(copy=False)["state"][""][name]) == bits(theirs[:n]), (
+                    f"{isa}, {n}, {name}"
+                )
 
 
 @every_row
@@ -188,7 +204,13 @@ def test_lengths(row: Row, dtype: str, way: str) -> None:
 def test_tiles_and_bare_loops_agree(row: Row, dtype: str) -> None:
     start, grads = gradients(BLOCK + 1030, dtype, 3)
     (bare, norms) = _run(row, start, grads)
-    for more in ({"zero_grads": True}, {"diagnostics": True}, {"clip_value": 1e30}, {"nonfinite": "skip"}, {"flush_subnormals": True}):
+    for more in (
+        {"zero_grads": True},
+        {"diagnostics": True},
+        {"clip_value": 1e30},
+        {"nonfinite": "skip"},
+        {"flush_subnormals": True},
+    ):
         assert _run(row, start, grads, **more) == (bare, norms), more
     assert _run(row, start, grads, "counting")[0] == bare
     averaged, _ = _run(row, start, grads, average=fo.averaging.Mean())
@@ -251,7 +273,9 @@ def test_layouts(row: Row, dtype: str, way: str) -> None:
                     assert not view.any(), "zero_grads left something"
             assert (whole(opt), norms) == expected, f"p {name}, g {other}"
         p[...] = start
-        assert bits(base.view(np.uint8)) == bits(around.view(np.uint8)), f"{name}: bytes between the elements changed"
+        assert bits(base.view(np.uint8)) == bits(around.view(np.uint8)), (
+            f"{name}: bytes between the elements changed"
+        )
 
 
 @every_row
@@ -299,7 +323,11 @@ def test_one_tensor_or_its_spans(row: Row, dtype: str, way: str) -> None:
 
 
 def _norm(grads: Any) -> float:
-    params = {k: np.zeros(g.shape, g.dtype) for k, g in grads.items()} if isinstance(grads, dict) else np.zeros(grads.shape, grads.dtype)
+    params = (
+        {k: np.zeros(g.shape, g.dtype) for k, g in grads.items()}
+        if isinstance(grads, dict)
+        else np.zeros(grads.shape, grads.dtype)
+    )
     norm = fo.SGD(params, lr=0.0).step(grads).grad_norm
     assert norm is not None
     return norm
