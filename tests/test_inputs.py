@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -381,8 +382,6 @@ class _quiet:
     """NumPy warns that setting shape or dtype in place goes away; until then it must be caught."""
 
     def __enter__(self) -> None:
-        import warnings
-
         self.context = warnings.catch_warnings()
         self.context.__enter__()
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -6,6 +6,7 @@ import gc
 import math
 import sys
 import tracemalloc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -583,8 +584,6 @@ def test_no_growth_and_no_lost_references() -> None:
 
 
 def test_arrays_live_as_long_as_the_optimizer() -> None:
-    import weakref
-
     p = np.ones(100_000)
     gone = weakref.ref(p)
     opt = fo.Adam(p)
