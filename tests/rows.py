@@ -32,11 +32,12 @@ DTYPES = ("float32", "float64")
 #: Instruction sets that run on this processor.
 ISAS = [name for name, runs in runtime.isas() if runs]
 #: Largest difference from the float64 reference after t steps, in units of max|theta|. A step rounds the new parameter
-#: (half an eps) and with it the coefficients that multiply the update, so float32 may lose one eps a step; float64 is far
-#: inside 1e-13 for 100 steps, and the reference rounds there as well.
-#: Norms, relative. float32: a square and two sums in float32 leave a sum of squares within 3 * 2^-24, its root within half of that.
-NORM = {"float32": 1.5 * 2.0**-24, "float64": 16 * 2.0**-52}
+#: (half an eps) and with it the coefficients that multiply the update, so float32 may lose one eps a step;
+#: float64 is far inside 1e-13 for 100 steps, and the reference rounds there as well.
 TOLERANCE = {"float32": lambda t: t * 2.0**-23, "float64": lambda t: 1e-13}
+#: Norms, relative. float32: a square and two sums in float32 leave a sum of squares within 3 * 2^-24, its root
+#: within half of that.
+NORM = {"float32": 1.5 * 2.0**-24, "float64": 16 * 2.0**-52}
 
 
 class Row(NamedTuple):

@@ -100,6 +100,22 @@ def test_propagate_counts_and_tells(row: Row, dtype: str) -> None:
                 assert np.isnan(p[0])
 
 
+@every_dtype
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_centered_variance_never_goes_below_zero(dtype: str, momentum: float) -> None:
+    """Under a constant gradient v - m^2 is rounding alone, of either sign: the root of a negative one would be NaN."""
+    g = np.linspace(0.1, 3, 500).astype(dtype)
+    p = np.zeros(500, dtype)
+    opt = fo.RMSprop(p, lr=1e-3, alpha=0.5, eps=1e-3, centered=True, momentum=momentum)
+    below = 0
+    for _ in range(100):
+        opt.step(g)
+        state = opt.state_dict(copy=False)["state"][""]
+        below += int((state["v"] - state["m"] * state["m"] < 0).sum())
+    assert below > 0, "nothing was tried"
+    assert np.isfinite(p).all()
+
+
 def test_messages_name_every_bad_array() -> None:
     params = {name: np.zeros(4) for name in "abcde"}
     opt = fo.SGD(params, lr=0.1)
@@ -126,7 +142,7 @@ def test_a_norm_too_large_for_a_double_is_not_a_bad_gradient() -> None:
 @every_dtype
 @pytest.mark.parametrize("n", [3, 20_000])
 def test_order_on_the_gradient(dtype: str, n: int) -> None:
-    """scale, sign, norm, value, coupled decay; on SGD with lr 1, where the change of p is the gradient as the rule saw it."""
+    """Scale, sign, norm, value, coupled decay; SGD with lr 1 moves p by the gradient as the rule saw it."""
     start, (g,) = gradients(n, dtype, 1)
     p = start.copy()
     opt = fo.SGD(
@@ -335,8 +351,16 @@ def test_every_scalar_may_be_a_function() -> None:
 
     start, grads = gradients(5, "float64", 4)
     p, q = start.copy(), start.copy()
-    opt = fo.SGD(p, lr=lr, momentum=lambda t: 0.5 + 0.1 * t, dampening=lambda t: 0.1 * t, weight_decay=lambda t: 0.01 * t,
-                 clip_norm=lambda t: 2.0 - 0.3 * t, clip_value=lambda t: 1.0 / t, grad_scale=lambda t: 1.0 / t)  # fmt: skip
+    opt = fo.SGD(
+        p,
+        lr=lr,
+        momentum=lambda t: 0.5 + 0.1 * t,
+        dampening=lambda t: 0.1 * t,
+        weight_decay=lambda t: 0.01 * t,
+        clip_norm=lambda t: 2.0 - 0.3 * t,
+        clip_value=lambda t: 1.0 / t,
+        grad_scale=lambda t: 1.0 / t,
+    )
     asked.clear()
     b = np.zeros(5)
     for t, g in enumerate(grads, 1):

@@ -122,6 +122,22 @@ static int ends_well(pid_t child)
     return 0;
 }
 
+/* Pieces that take a while are shared: the pool is there and its helpers come. */
+static void linger(void *ctx, ptrdiff_t begin, ptrdiff_t end)
+{
+    struct timespec pause = { 0, 3000000 };
+    for (ptrdiff_t i = begin; i < end; i++) ((pthread_t *)ctx)[i] = pthread_self();
+    nanosleep(&pause, NULL);
+}
+static void shared_work(const char *who)
+{
+    pthread_t ran[24];
+    int others = 0;
+    fo_parallel(linger, ran, 24, 1, 3);
+    for (int i = 0; i < 24; i++) others += !pthread_equal(ran[i], pthread_self());
+    CHECK(fo_threads_max() == 1 || others > 0, "%s: no helper took any of 24 pieces", who);
+}
+
 static _Atomic int stop;
 static void *busy(void *arg)
 {
@@ -137,6 +153,7 @@ static void forks(int times)
         if (child == 0) {
             cover(100, 1, 3);
             cover(1000, 2, 4);
+            if (i < 5) shared_work("child");
             _exit(atomic_load(&failures) != 0);
         }
         CHECK(child > 0 && ends_well(child), "child %d", i);
@@ -221,6 +238,7 @@ int main(void)
 #ifdef HAVE_POSIX
     test_many_callers();
     test_sleep_and_wake();
+    shared_work("parent");
     test_signals();
     test_forks();
 #endif
