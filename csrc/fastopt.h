@@ -111,7 +111,7 @@ void fo_prepare(int rule, const double *h, double weight_decay, int decoupled, d
 void fo_step(const fo_job *job, int threads);
 
 /* Norm of the gradients before scaling: of each tensor in norms[count], of all of them as the result. One read pass, fixed order; sums
- * in double (for float, of four squares added in float); right where squares leave the range of double. Inf or NaN exactly if an element is. job->squares[blocks] is scratch. */
+ * in double (for float, of four squares added in float); right where squares leave the range of double. Inf or NaN if an element is; Inf also where the norm itself leaves the range of double. job->squares[blocks] is scratch. */
 double fo_gradient_norm(const fo_job *job, double *norms, int threads);
 
 int64_t fo_count_nonfinite(const fo_tensor *t);    /* elements of the gradient of one tensor that are Inf or NaN */

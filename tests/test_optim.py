@@ -53,7 +53,8 @@ def test_a_refused_step_leaves_no_trace(row: Row, dtype: str, policy: str) -> No
                 record = seen.step(g)
                 assert (record.skipped, record.skips, record.nonfinite, record.step) == (True, i + 1, 1, 2)
                 before["skips"] = i + 1
-            assert g.tobytes() == kept
+            # Raised: not a byte is written. Skipped: the gradients are zeroed as zero_grads asks, nothing else.
+            assert g.tobytes() == (kept if policy == "raise" else bytes(g.nbytes))
             assert whole(seen) == before, f"position {i} of {n}"
         for g in grads[2:]:
             assert seen.step(g.copy()).step == clean.step(g.copy()).step
@@ -638,3 +639,43 @@ def test_repr_and_record() -> None:
     assert repr(opt).endswith("after 1 steps")
     assert repr(record).startswith("StepRecord(step=1, grad_norm=")
     assert opt.paths == ["a"]
+
+
+def test_a_skipped_step_zeroes_what_it_accumulates_into() -> None:
+    p, g = np.ones(5), np.array([1.0, np.nan, 3.0, 4.0, 5.0])
+    opt = fo.Adam(p, nonfinite="skip", zero_grads=True)
+    assert opt.step(g).skipped
+    assert not g.any()
+    assert (p == 1).all()
+    g += 1
+    assert not opt.step(g).skipped
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("policy", ["raise", "skip"])
+def test_a_scale_that_overflows_is_refused(dtype: str, policy: str) -> None:
+    p = {"a": np.ones(3, dtype), "b": np.ones(3, dtype)}
+    big = float(np.finfo(dtype).max) / 4
+    opt = fo.SGD(p, grad_scale=8.0, nonfinite=policy)
+    with pytest.raises(FloatingPointError, match=r"grads\['b'\] times grad_scale=8.0 leaves the range"):
+        opt.step({"a": np.ones(3, dtype), "b": np.array([0, big, 0], dtype)})
+    assert (p["a"] == 1).all()
+    assert (p["b"] == 1).all()
+    assert opt.steps == 0
+    assert opt.step({"a": np.ones(3, dtype), "b": np.ones(3, dtype)}).grad_norm == pytest.approx(8 * 6**0.5)
+
+
+def test_averages_come_back_whatever_interrupts_the_block() -> None:
+    p = {"a": np.arange(3000.0), "b": np.asfortranarray(np.ones((4, 5), np.float32)), "c": np.ones(8)[::2]}
+    opt = fo.SGD(p, lr=0.5, average=fo.averaging.EMA(0.5))
+    for _ in range(3):
+        opt.step({k: np.ones(x.shape, x.dtype) for k, x in p.items()})
+    before = {k: x.copy() for k, x in p.items()}
+    average = opt.state_dict()["average"]
+    with pytest.raises(KeyboardInterrupt), opt.averaged() as held:
+        for k in p:
+            assert held[k].tobytes() == average[k].tobytes()
+        raise KeyboardInterrupt
+    for k in p:
+        assert p[k].tobytes() == before[k].tobytes()
+        assert opt.state_dict()["average"][k].tobytes() == average[k].tobytes()

@@ -7,6 +7,7 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
+from libc.float cimport DBL_MAX, FLT_MAX
 from libc.math cimport INFINITY, fabs, isfinite
 from libc.stdint cimport int64_t, uintptr_t
 from libc.string cimport memcpy
@@ -339,6 +340,7 @@ cdef class Stepper:
     cdef public double grad_scale, clip_norm, clip_eps
     cdef public bint maximize
     cdef public object closed       # why a step may not be taken now, or None
+    cdef readonly bint swapped      # the parameters' arrays hold the averages
 
     def __cinit__(self, str rule, params, list paths, list group_of, Py_ssize_t n_groups, list states, list averages, *,
                   str nonfinite="raise", bint decoupled=False, bint zero_grads=False, bint diagnostics=False,
@@ -622,6 +624,33 @@ cdef class Stepper:
             for k, name in enumerate(names):
                 self.scalars[g * FO_MAX_SCALARS + k] = values[g][name]
 
+    # ---- other contents for the parameters' arrays, for a while ----
+    # Each is one call into compiled code, so that Ctrl-C finds it done or not begun.
+
+    def swap_averages(self):
+        """Exchange parameters and averages; `swapped` tells which way they are."""
+        cdef Py_ssize_t i, start, n, size
+        cdef char piece[4096]
+        self.check_params()
+        for i in range(self.job.count):
+            if self.tensors[i].p_at == NULL:
+                size = self.tensors[i].n * (4 if self.tensors[i].width == FO_F32 else 8)
+                for start in range(0, size, sizeof(piece)):
+                    n = min(<Py_ssize_t> sizeof(piece), size - start)
+                    memcpy(piece, self.tensors[i].p + start, n)
+                    memcpy(self.tensors[i].p + start, <char *> self.tensors[i].avg + start, n)
+                    memcpy(<char *> self.tensors[i].avg + start, piece, n)
+            else:
+                held = self.arrays[i].copy()
+                self.arrays[i][...] = self.keep[i][1]
+                self.keep[i][1][...] = held
+        self.swapped = not self.swapped
+
+    def restore(self, list values):
+        """Give the parameters the contents of other arrays."""
+        for i in range(self.job.count):
+            self.arrays[i][...] = values[i]
+
     # ---- the step ----
 
     def close(self, str why):
@@ -683,6 +712,10 @@ cdef class Stepper:
             if not isfinite(norm) and self.policy != PROPAGATE:
                 bad = self.refuse()
                 if bad:
+                    if self.job.flags & FO_ZERO_GRADS:
+                        # Whoever accumulates into these arrays would else find the bad values in every later step.
+                        for g in range(self.job.count):
+                            (<object> self.found[g])[...] = 0
                     self.skips += 1
                     record.step = self.steps
                     record.norm = norm
@@ -697,6 +730,8 @@ cdef class Stepper:
                 if not norm + self.clip_eps <= self.clip_norm:
                     factor = self.clip_norm / (norm + self.clip_eps)
         self.job.scale = -scale * factor if self.maximize else scale * factor
+        if fabs(self.job.scale) > 1 and self.policy != PROPAGATE:
+            self.check_scaled(fabs(self.job.scale))
         # A finite norm has already told that there is nothing to count.
         if self.policy == PROPAGATE:
             if 0 <= norm < INFINITY:
@@ -726,6 +761,15 @@ cdef class Stepper:
         if self.job.flags & FO_STATS:
             record.diagnostics = self.diagnose()
         return record
+
+    cdef int check_scaled(self, double scale) except -1:
+        """Refuse a scale that may carry finite gradients out of their dtype's range."""
+        cdef Py_ssize_t i
+        for i in range(self.job.count):
+            if self.norms[i] * scale > (FLT_MAX if self.tensors[i].width == FO_F32 else DBL_MAX):
+                raise FloatingPointError(f"grads{at(self.paths[i])} times grad_scale={self.grad_scale} leaves the "
+                                         f"range of its dtype (norm {self.norms[i]:.3g}); nothing was changed")
+        return 0
 
     cdef int64_t refuse(self) except -1:
         """Count the non-finite gradients; raise where the policy says so. 0: the norm alone overflowed."""

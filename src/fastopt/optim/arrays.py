@@ -10,7 +10,7 @@ import numpy as np
 from fastopt._core.kernels import byte_bounds, first_overlap, overlaps_itself
 from fastopt._trees import _at, flatten_tree
 
-__all__ = ["allocate", "check_params", "swap"]
+__all__ = ["allocate", "check_params"]
 
 _LINE = 64  # bytes of a cache line
 
@@ -68,18 +68,3 @@ def allocate(like: Sequence[np.ndarray], count: int) -> list[list[np.ndarray]]:
         [raw[base + p : base + p + a.nbytes].view(a.dtype).reshape(a.shape) for p in row]
         for a, row in zip(like, places, strict=True)
     ]
-
-
-def swap(a: np.ndarray, b: np.ndarray) -> None:
-    """Exchange the contents of two arrays of one shape, a piece at a time where they are contiguous."""
-    if a.flags.c_contiguous and b.flags.c_contiguous:
-        a, b = a.reshape(-1), b.reshape(-1)
-        pieces = [slice(i, i + 65536) for i in range(0, a.size, 65536)]
-        for piece in pieces:
-            held = a[piece].copy()
-            a[piece] = b[piece]
-            b[piece] = held
-    else:
-        held = a.copy()
-        a[...] = b
-        b[...] = held

@@ -13,7 +13,7 @@ import numpy as np
 from fastopt._core.kernels import Stepper, StepRecord, rules
 from fastopt._trees import _at
 from fastopt.averaging import Average
-from fastopt.optim.arrays import allocate, check_params, swap
+from fastopt.optim.arrays import allocate, check_params
 from fastopt.optim.fields import PAIRS, RANGES, check_scalar, expand, resolve, spelled
 
 __all__ = ["Optimizer"]
@@ -61,7 +61,7 @@ class Optimizer:
     average : fastopt.averaging.Mean or EMA, optional
         A running average of the parameters, formed in the same pass; see `averaged`.
     zero_grads : bool, default False
-        Set the gradient arrays to zero in the same pass.
+        Set the gradient arrays to zero in the same pass; also where ``nonfinite="skip"`` left the step out.
     diagnostics : bool, default False
         Record norms, update ratio and cosine for every path, in the same pass.
     flush_subnormals : bool, default False
@@ -319,8 +319,7 @@ class Optimizer:
                     leaf += leaf.dtype.type(factors[g]) * row[index]
                 yield self.params
             finally:
-                for leaf, copy in zip(self._leaves, held, strict=True):
-                    leaf[...] = copy
+                self._stepper.restore(held)
 
     @contextmanager
     def averaged(self) -> Iterator[Any]:
@@ -339,13 +338,12 @@ class Optimizer:
                 "the optimizer keeps no average; make it with average=fo.averaging.EMA(...) or Mean(...)"
             )
         with self._closed("the parameters' arrays hold the average; step after the `with` block"):
-            for leaf, average in zip(self._leaves, self._averages, strict=True):
-                swap(leaf, average)
             try:
+                self._stepper.swap_averages()
                 yield self.params
             finally:
-                for leaf, average in zip(self._leaves, self._averages, strict=True):
-                    swap(leaf, average)
+                if self._stepper.swapped:
+                    self._stepper.swap_averages()
 
     @contextmanager
     def _closed(self, why: str) -> Iterator[None]:
