@@ -139,10 +139,8 @@ typedef struct {
 } fo_layers;
 const fo_layers *fo_layers_of(int width);
 
-/* ---- every call above as a pointer, for modules that do not link csrc themselves ---- */
+/* ---- the calls above as pointers, for modules that do not link csrc themselves ---- */
 typedef struct {
-    int (*use)(const char *isa);
-    const char *(*isa)(void);
     int (*get_num_threads)(void);
     const fo_rule_info *rules;
     void (*prepare)(int rule, const double *h, double weight_decay, int decoupled, double t, double *scalars, fo_group *out);

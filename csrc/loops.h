@@ -12,8 +12,6 @@ static inline REAL FN(cut)(REAL x, REAL c) { return x > c ? c : x < -c ? -c : x;
 enum { FN(BARE), FN(COUNTING), FN(SHAPED), FN(AVERAGING), FN(KINDS) };
 typedef struct { REAL keep, scale, clip, decay, average; } FN(shape);
 
-static inline REAL FN(moved)(REAL average, REAL p, REAL c) { return average + c * (p - average); }
-
 /* The loops: p and states in place, g read only; no two arrays overlap; n <= FO_BLOCK, so the count fits. */
 #define RULE(name, states, state_names, hyper_names, scalar_names)                                                          \
     static inline UINT FN(name##_body)(const REAL *coefs, FN(shape) f, REAL *restrict p, const REAL *restrict g,            \
@@ -32,7 +30,7 @@ static inline REAL FN(moved)(REAL average, REAL p, REAL c) { return average + c 
             if ((states) > 0) s0[i] = x.s0;                                                                                 \
             if ((states) > 1) s1[i] = x.s1;                                                                                 \
             if ((states) > 2) s2[i] = x.s2;                                                                                 \
-            if (kind == FN(AVERAGING)) avg[i] = FN(moved)(avg[i], x.p, f.average);                                          \
+            if (kind == FN(AVERAGING)) avg[i] = FN(mean)(avg[i], x.p, f.average);                                           \
         }                                                                                                                   \
         (void)s0; (void)s1; (void)s2;                                                                                       \
         return bad;                                                                                                         \
@@ -71,10 +69,8 @@ static void FN(move_average)(REAL *restrict avg, const REAL *restrict p, REAL c,
 {
     if (c == 1) memcpy(avg, p, (size_t)n * sizeof(REAL));       /* also where the average held garbage before */
     else
-        for (ptrdiff_t i = 0; i < n; i++) avg[i] = FN(moved)(avg[i], p[i], c);
+        for (ptrdiff_t i = 0; i < n; i++) avg[i] = FN(mean)(avg[i], p[i], c);
 }
-
-enum { FN(TILE) = 1024 };
 
 /* The same as step_block below, for everything that a bare loop does not do; a tile stays in the first-level cache between
  * the stages. Apart from it, so that small steps do not pay for its stack. */
@@ -96,11 +92,9 @@ static void FN(step_tiles)(const fo_job *job, const fo_tensor *t, ptrdiff_t bloc
         const size_t bytes = (size_t)len * sizeof(REAL);
         REAL *s[FO_MAX_STATES], *p = p_tile;
         for (int i = 0; i < FO_MAX_STATES; i++) s[i] = t->s[i] ? (REAL *)t->s[i] + at : NULL;
-        const REAL *g = g_tile, *m = job->momentum >= 0 ? s[job->momentum] : NULL;
+        const REAL *g = FN(read_gradient)(t, g_tile, at, len), *m = job->momentum >= 0 ? s[job->momentum] : NULL;
         if (t->p_at) FN(gather)(p_tile, t->p, t->p_at, at, len);
         else p = (REAL *)t->p + at;
-        if (t->g_at) FN(gather)(g_tile, t->g, t->g_at, at, len);
-        else g = (const REAL *)t->g + at;
         /* Stages read one stream after the other: without a hint each would wait for the first lines of its next page. */
         for (ptrdiff_t line = 0; line < 4; line++) {
             const ptrdiff_t ahead = at + len + line * (ptrdiff_t)(64 / sizeof(REAL));
@@ -132,7 +126,7 @@ static void FN(step_tiles)(const fo_job *job, const fo_tensor *t, ptrdiff_t bloc
             FN(dot_into)(&pp, p, p, 1, 1, len);
             FN(dot_into)(&uu, old, old, 1, 1, len);
         }
-        if (job->flags & FO_AVERAGE) FN(move_average)((REAL *)t->avg + at, p, (REAL)job->average, len);
+        if (job->flags & FO_AVERAGE) FN(move_average)((REAL *)t->avg + at, p, f.average, len);
         if (t->p_at) FN(scatter)(t->p, t->p_at, p_tile, at, len);
         if (zero && t->g_at) {
             memset(g_tile, 0, bytes);
@@ -148,7 +142,7 @@ static void FN(step_block)(const fo_job *job, const fo_tensor *t, ptrdiff_t bloc
 {
     const fo_group *group = &job->groups[t->group];
     const FN(shape) f = { (REAL)group->keep, (REAL)job->scale, (REAL)job->clip, (REAL)group->decay, (REAL)job->average };
-    const int count = job->flags & FO_COUNT_NONFINITE, decays = group->decay != 0, averages = job->flags & FO_AVERAGE;
+    const int count = job->flags & FO_COUNT_NONFINITE, decays = f.decay != 0, averages = job->flags & FO_AVERAGE;
     const int kind = decays ? FN(SHAPED) : averages ? FN(AVERAGING) : count ? FN(COUNTING) : FN(BARE);
     /* For the tiles: what has no loop of its own; cutting without decay, since a decay of 0 would make NaN of an infinite parameter; and
      * an average that is to be a copy, which a + 1 (p - a) is not to the last bit. */

@@ -2,7 +2,7 @@
  *
  * A sum keeps 16 running lanes in double: element i of a block goes to lane i mod 16, lanes are folded as a tree. So the
  * bits do not depend on the width of the vectors that the compiler chose, nor on how a block was cut into tiles of
- * a multiple of 16 elements.
+ * a multiple of 64 elements.
  */
 typedef struct { double v[16]; } FN(lanes);
 
@@ -122,18 +122,23 @@ static void FN(scatter)(char *base, const fo_layout *at, REAL *tile, ptrdiff_t s
     FN(strided)(base, at, tile, start, len, 1);
 }
 
+enum { FN(TILE) = 1024 };                               /* a multiple of 64: cutting into tiles changes no lane */
+
+/* len <= TILE elements of the gradient from the start-th: where they lie, or gathered into the tile. */
+static inline const REAL *FN(read_gradient)(const fo_tensor *t, REAL *tile, ptrdiff_t start, ptrdiff_t len)
+{
+    if (!t->g_at) return (const REAL *)t->g + start;
+    FN(gather)(tile, t->g, t->g_at, start, len);
+    return tile;
+}
+
 static double FN(squares_walk)(const fo_tensor *t, ptrdiff_t start, ptrdiff_t n, REAL c, int wide)
 {
     FN(lanes) acc = { { 0 } };
-    enum { TILE = 1024 };                               /* a multiple of 64: cutting changes no lane */
-    REAL tile[TILE];
-    for (ptrdiff_t done = 0; done < n; done += TILE) {
-        ptrdiff_t len = n - done < TILE ? n - done : TILE;
-        const REAL *g = (const REAL *)t->g + start + done;
-        if (t->g_at) {
-            FN(gather)(tile, t->g, t->g_at, start + done, len);
-            g = tile;
-        }
+    REAL tile[FN(TILE)];
+    for (ptrdiff_t done = 0; done < n; done += FN(TILE)) {
+        ptrdiff_t len = n - done < FN(TILE) ? n - done : FN(TILE);
+        const REAL *g = FN(read_gradient)(t, tile, start + done, len);
         if (c == 1) FN(squares_into)(&acc, g, len, wide);
         else FN(dot_into)(&acc, g, g, c, c, len);
     }
@@ -159,16 +164,11 @@ static inline double FN(squares_block)(const fo_tensor *t, ptrdiff_t start, ptrd
 /* Non-finite elements and the largest magnitude among the rest of one block. */
 static int64_t FN(inspect_block)(const fo_tensor *t, ptrdiff_t start, ptrdiff_t n, double *largest)
 {
-    enum { TILE = 1024 };
-    REAL tile[TILE];
+    REAL tile[FN(TILE)];
     int64_t bad = 0;
-    for (ptrdiff_t done = 0; done < n; done += TILE) {
-        ptrdiff_t len = n - done < TILE ? n - done : TILE;
-        const REAL *g = (const REAL *)t->g + start + done;
-        if (t->g_at) {
-            FN(gather)(tile, t->g, t->g_at, start + done, len);
-            g = tile;
-        }
+    for (ptrdiff_t done = 0; done < n; done += FN(TILE)) {
+        ptrdiff_t len = n - done < FN(TILE) ? n - done : FN(TILE);
+        const REAL *g = FN(read_gradient)(t, tile, start + done, len);
         bad += FN(nonfinite)(g, len);
         double m = (double)FN(largest)(g, len);
         *largest = m > *largest ? m : *largest;

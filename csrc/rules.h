@@ -19,6 +19,9 @@ typedef struct { REAL p, g, s0, s1, s2; } FN(cell);
 
 static inline REAL FN(larger)(REAL a, REAL b) { return a > b ? a : b; }      /* b where either is NaN */
 static inline REAL FN(smaller)(REAL a, REAL b) { return a < b ? a : b; }
+/* Running means: of x, left alone by x = m; and of g^2. */
+static inline REAL FN(mean)(REAL m, REAL x, REAL rest) { return m + rest * (x - m); }
+static inline REAL FN(mean_square)(REAL v, REAL g, REAL keep, REAL rest) { return keep * v + rest * (g * g); }
 /* size sign(a), for size >= 0; 0 for NaN, as torch */
 static inline REAL FN(toward)(REAL size, REAL a) { return FABS(a) > 0 ? COPYSIGN(size, a) : 0; }
 
@@ -61,33 +64,32 @@ static inline FN(cell) FN(adagrad)(FN(cell) x, FN(adagrad_k) k)
 /* ---- RMSProp, book algorithms 8.5 and 8.6 (Hinton 2012; centred: Graves 2013) ---- */
 typedef struct { REAL lr, alpha, rest, eps, eps_root, mu, c1, c2; } FN(rmsprop_k);
 static inline REAL FN(rms)(REAL v, FN(rmsprop_k) k) { return SQRT(v + k.eps_root) + k.eps; }
-static inline REAL FN(rms_accumulate)(REAL v, REAL g, FN(rmsprop_k) k) { return k.alpha * v + k.rest * (g * g); }
 /* Rounding may push v - m^2 below zero, where the root would be NaN. */
 static inline REAL FN(rms_variance)(REAL v, REAL m) { REAL d = v - m * m; return d < 0 ? 0 : d; }
 static inline FN(cell) FN(rmsprop)(FN(cell) x, FN(rmsprop_k) k)
 {
-    x.s0 = FN(rms_accumulate)(x.s0, x.g, k);
+    x.s0 = FN(mean_square)(x.s0, x.g, k.alpha, k.rest);
     x.p -= k.lr * x.g / FN(rms)(x.s0, k);
     return x;
 }
 static inline FN(cell) FN(rmsprop_momentum)(FN(cell) x, FN(rmsprop_k) k)
 {
-    x.s0 = FN(rms_accumulate)(x.s0, x.g, k);
+    x.s0 = FN(mean_square)(x.s0, x.g, k.alpha, k.rest);
     x.s1 = k.mu * x.s1 + k.c1 * x.g / FN(rms)(x.s0, k);
     x.p -= k.c2 * x.s1;
     return x;
 }
 static inline FN(cell) FN(rmsprop_centered)(FN(cell) x, FN(rmsprop_k) k)
 {
-    x.s0 = FN(rms_accumulate)(x.s0, x.g, k);
-    x.s1 += k.rest * (x.g - x.s1);
+    x.s0 = FN(mean_square)(x.s0, x.g, k.alpha, k.rest);
+    x.s1 = FN(mean)(x.s1, x.g, k.rest);
     x.p -= k.lr * x.g / FN(rms)(FN(rms_variance)(x.s0, x.s1), k);
     return x;
 }
 static inline FN(cell) FN(rmsprop_centered_momentum)(FN(cell) x, FN(rmsprop_k) k)
 {
-    x.s0 = FN(rms_accumulate)(x.s0, x.g, k);
-    x.s1 += k.rest * (x.g - x.s1);
+    x.s0 = FN(mean_square)(x.s0, x.g, k.alpha, k.rest);
+    x.s1 = FN(mean)(x.s1, x.g, k.rest);
     x.s2 = k.mu * x.s2 + k.c1 * x.g / FN(rms)(FN(rms_variance)(x.s0, x.s1), k);
     x.p -= k.c2 * x.s2;
     return x;
@@ -100,9 +102,9 @@ typedef FN(rmsprop_k) FN(rmsprop_centered_momentum_k);
 typedef struct { REAL lr, rho, rest, eps; } FN(adadelta_k);
 static inline FN(cell) FN(adadelta)(FN(cell) x, FN(adadelta_k) k)
 {
-    x.s0 = k.rho * x.s0 + k.rest * (x.g * x.g);
+    x.s0 = FN(mean_square)(x.s0, x.g, k.rho, k.rest);
     REAL u = SQRT((x.s1 + k.eps) / (x.s0 + k.eps)) * x.g;   /* one root, not two: the divider is the bottleneck */
-    x.s1 = k.rho * x.s1 + k.rest * (u * u);
+    x.s1 = FN(mean_square)(x.s1, u, k.rho, k.rest);
     x.p -= k.lr * u;
     return x;
 }
@@ -116,8 +118,8 @@ static inline REAL FN(adam_move)(REAL m, REAL v, FN(adam_k) k)
 }
 static inline FN(cell) FN(adam)(FN(cell) x, FN(adam_k) k)
 {
-    x.s0 += k.rest1 * (x.g - x.s0);
-    x.s1 = k.b2 * x.s1 + k.rest2 * (x.g * x.g);
+    x.s0 = FN(mean)(x.s0, x.g, k.rest1);
+    x.s1 = FN(mean_square)(x.s1, x.g, k.b2, k.rest2);
     x.p -= FN(adam_move)(x.s0, x.s1, k);
     return x;
 }
@@ -126,8 +128,8 @@ static inline FN(cell) FN(adam)(FN(cell) x, FN(adam_k) k)
 typedef FN(adam_k) FN(amsgrad_k);
 static inline FN(cell) FN(amsgrad)(FN(cell) x, FN(amsgrad_k) k)
 {
-    x.s0 += k.rest1 * (x.g - x.s0);
-    x.s1 = k.b2 * x.s1 + k.rest2 * (x.g * x.g);
+    x.s0 = FN(mean)(x.s0, x.g, k.rest1);
+    x.s1 = FN(mean_square)(x.s1, x.g, k.b2, k.rest2);
     x.s2 = FN(larger)(x.s2, k.seen * x.s1);
     x.p -= FN(adam_move)(x.s0, x.s2, k);
     return x;
@@ -137,7 +139,7 @@ static inline FN(cell) FN(amsgrad)(FN(cell) x, FN(amsgrad_k) k)
 typedef struct { REAL step, rest1, b2, eps, eps_root; } FN(adamax_k);
 static inline FN(cell) FN(adamax)(FN(cell) x, FN(adamax_k) k)
 {
-    x.s0 += k.rest1 * (x.g - x.s0);
+    x.s0 = FN(mean)(x.s0, x.g, k.rest1);
     x.s1 = FN(larger)(k.b2 * x.s1, FABS(x.g) + k.eps_root);
     x.p -= k.step * x.s0 / (x.s1 + k.eps);
     return x;
@@ -147,8 +149,8 @@ static inline FN(cell) FN(adamax)(FN(cell) x, FN(adamax_k) k)
 typedef struct { REAL step_g, step_m, rest1, b2, rest2, root, eps; } FN(nadam_k);
 static inline FN(cell) FN(nadam)(FN(cell) x, FN(nadam_k) k)
 {
-    x.s0 += k.rest1 * (x.g - x.s0);
-    x.s1 = k.b2 * x.s1 + k.rest2 * (x.g * x.g);
+    x.s0 = FN(mean)(x.s0, x.g, k.rest1);
+    x.s1 = FN(mean_square)(x.s1, x.g, k.b2, k.rest2);
     REAL rate = 1 / (SQRT(x.s1) * k.root + k.eps);
     x.p -= k.step_g * x.g * rate;                        /* two subtractions, as torch: their roundings of p add up */
     x.p -= k.step_m * x.s0 * rate;
@@ -159,8 +161,8 @@ static inline FN(cell) FN(nadam)(FN(cell) x, FN(nadam_k) k)
 typedef struct { REAL step, rest1, b2, rest2, root, eps, rectified; } FN(radam_k);
 static inline FN(cell) FN(radam)(FN(cell) x, FN(radam_k) k)
 {
-    x.s0 += k.rest1 * (x.g - x.s0);
-    x.s1 = k.b2 * x.s1 + k.rest2 * (x.g * x.g);
+    x.s0 = FN(mean)(x.s0, x.g, k.rest1);
+    x.s1 = FN(mean_square)(x.s1, x.g, k.b2, k.rest2);
     REAL d = k.rectified != 0 ? SQRT(x.s1) * k.root + k.eps : 1;
     x.p -= k.step * x.s0 / d;
     return x;
@@ -182,9 +184,9 @@ static inline FN(cell) FN(rprop)(FN(cell) x, FN(rprop_k) k)
 typedef struct { REAL lr, rest1, rest2; } FN(lion_k);
 static inline FN(cell) FN(lion)(FN(cell) x, FN(lion_k) k)
 {
-    REAL u = x.s0 + k.rest1 * (x.g - x.s0);
+    REAL u = FN(mean)(x.s0, x.g, k.rest1);
     x.p -= FN(toward)(k.lr, u);
-    x.s0 += k.rest2 * (x.g - x.s0);
+    x.s0 = FN(mean)(x.s0, x.g, k.rest2);
     return x;
 }
 

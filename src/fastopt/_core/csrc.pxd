@@ -105,8 +105,6 @@ cdef extern from "fastopt.h" nogil:
 
     # All calls into csrc, as pointers: runtime.pyx links csrc, the other modules borrow these.
     ctypedef struct fo_api:
-        int (*use)(const char *isa) noexcept nogil
-        const char *(*isa)() noexcept nogil
         int (*get_num_threads)() noexcept nogil
         const fo_rule_info *rules
         void (*prepare)(int rule, const double *h, double weight_decay, int decoupled, double t, double *scalars,

@@ -83,28 +83,28 @@ def dropout(cnp.ndarray u not None, cnp.ndarray x not None, cnp.ndarray y not No
         f.dropout(uniform, given, to, n, p)
 
 
-def softmax_cross_entropy(cnp.ndarray z not None, cnp.ndarray labels not None, cnp.ndarray d):
-    """Mean loss; d gets the gradient unless it is None. Labels must have passed `label_outside`."""
-    cdef const fo_layers *f = api().layers(matrix(z))
+ctypedef double (*labelled)(const void *z, const int64_t *label, void *d, Py_ssize_t rows,
+                            Py_ssize_t cols) noexcept nogil
+
+
+cdef double run_labelled(labelled loss, cnp.ndarray z, cnp.ndarray labels, cnp.ndarray d) except *:
     cdef Py_ssize_t rows = cnp.PyArray_DIM(z, 0), cols = cnp.PyArray_DIM(z, 1)
     cdef const int64_t *label = labels_of(labels, rows)
     cdef void *slope_to = same("d", d, z, rows * cols, True)
     cdef double value
     with nogil:
-        value = f.softmax_cross_entropy(cnp.PyArray_DATA(z), label, slope_to, rows, cols)
+        value = loss(cnp.PyArray_DATA(z), label, slope_to, rows, cols)
     return value
+
+
+def softmax_cross_entropy(cnp.ndarray z not None, cnp.ndarray labels not None, cnp.ndarray d):
+    """Mean loss; d gets the gradient unless it is None. Labels must have passed `label_outside`."""
+    return run_labelled(api().layers(matrix(z)).softmax_cross_entropy, z, labels, d)
 
 
 def hinge(cnp.ndarray z not None, cnp.ndarray labels not None, cnp.ndarray d):
     """As softmax_cross_entropy."""
-    cdef const fo_layers *f = api().layers(matrix(z))
-    cdef Py_ssize_t rows = cnp.PyArray_DIM(z, 0), cols = cnp.PyArray_DIM(z, 1)
-    cdef const int64_t *label = labels_of(labels, rows)
-    cdef void *slope_to = same("d", d, z, rows * cols, True)
-    cdef double value
-    with nogil:
-        value = f.hinge(cnp.PyArray_DATA(z), label, slope_to, rows, cols)
-    return value
+    return run_labelled(api().layers(matrix(z)).hinge, z, labels, d)
 
 
 def pointwise(int kind, cnp.ndarray z not None, cnp.ndarray y not None, cnp.ndarray d,
