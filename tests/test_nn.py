@@ -318,9 +318,8 @@ def test_trees_are_views_of_the_vectors():
     np.testing.assert_allclose(model.predict(x)[:, 0], before[:, 0] + 1, rtol=1e-6)
 
 
-@pytest.mark.parametrize("net", NETS)
-@pytest.mark.parametrize("loss", ["softmax", "bce", "huber"])
-def test_no_allocation_once_warm(net, loss):
+def _growth(net, loss, rounds):
+    """Bytes that 2 `rounds` warm steps of a new model leave behind, those at their peak, and those left in data of arrays."""
     rng = np.random.default_rng(0)
     kind, outputs = LOSSES[loss]
     model = nn.Sequential(*NETS[net], nn.Dense(7, outputs), loss=kind)
@@ -335,13 +334,28 @@ def test_no_allocation_once_warm(net, loss):
             model.loss_and_grads(x, y)
         tracemalloc.reset_peak()
         start = tracemalloc.get_traced_memory()[0]
-        for x, y in batches * 20:
+        for x, y in batches * rounds:
             model.loss_and_grads(x, y)
         now, peak = tracemalloc.get_traced_memory()
+        arrays = tracemalloc.DomainFilter(True, np.lib.tracemalloc_domain)
+        left = tracemalloc.take_snapshot().filter_traces([arrays]).traces
     finally:
         tracemalloc.stop()
-    assert now - start < 256  # the last loss; no growth over 40 steps
-    assert peak - start < 1500  # headers of views; the smallest array of a batch has 1600 bytes
+    return now - start, peak - max(start, now), sum(trace.size for trace in left)
+
+
+@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("loss", ["softmax", "bce", "huber"])
+def test_no_allocation_once_warm(net, loss):
+    # The interpreter's own tables may grow once in a window (seen on 3.13, the same in each); a leak grows with the steps.
+    for _ in range(8):
+        few, peak, arrays = _growth(net, loss, 20)
+        many, _, _ = _growth(net, loss, 80)
+        assert arrays == 0  # no data of an array, to the byte
+        if many - few < 256 and peak < 1500:
+            break
+    assert many - few < 256  # no growth over 120 steps
+    assert peak < 1500  # headers of views; the smallest array of a batch has 1600 bytes
 
 
 def test_batch_is_let_go():
