@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include "threads.h"
 #include "shuffle.h"
+#include "solve.h"
 
 #if defined(__GNUC__)
 #define FO_VISIBLE __attribute__((visibility("default")))      /* looked up by name: threadpoolctl */
@@ -154,6 +155,16 @@ typedef struct {
     void (*gather)(const fo_rows *arrays, int count, const void *order, int wide, ptrdiff_t first, ptrdiff_t n, ptrdiff_t ahead,
                    int threads);
     void (*copy_rows)(const fo_rows *array, char *const out[2], const uint32_t *order, ptrdiff_t n, ptrdiff_t size, int distance);
+    const fo_method_info *methods;                                                                   /* these: solve.h */
+    void (*default_options)(fo_options *o, int method, int width, int64_t n);
+    int64_t (*solver_bytes)(int width, int64_t n, const fo_options *o);
+    void (*solver_begin)(void *block, int width, int64_t n, const fo_options *o);
+    int (*solver_valid)(const void *block, int64_t bytes);
+    int (*solver_advance)(fo_solver *s, const struct fo_blas *blas);
+    int (*solver_run)(fo_solver *s, const struct fo_blas *blas, fo_objective fun, void *user, int64_t budget);
+    void (*solver_stop)(fo_solver *s, int status);
+    void *(*solver_vector)(fo_solver *s, int place);
+    void (*inverse_hessian)(fo_solver *s, void *out);
 } fo_api;
 const fo_api *fo_get_api(void);
 

@@ -22,6 +22,7 @@
 #define FN(x) x##_f32
 #include "rules.h"
 #include "reduce.h"
+#include "lines.h"
 #include "loops.h"
 #include "floor.h"
 #include "layers.h"
@@ -48,6 +49,7 @@
 #define FN(x) x##_f64
 #include "rules.h"
 #include "reduce.h"
+#include "lines.h"
 #include "loops.h"
 #include "floor.h"
 #include "layers.h"
@@ -160,9 +162,26 @@ static void floor_read(void *ctx, ptrdiff_t begin, ptrdiff_t end)
     else floor_read_f64(job, start, stop - start);
 }
 
+static void lines_block(const fo_lines *job, double *sums)
+{
+    if (job->width == FO_F32) lines_f32(job, 0, job->n, sums);
+    else lines_f64(job, 0, job->n, sums);
+}
+
+static void lines(void *ctx, ptrdiff_t begin, ptrdiff_t end)
+{
+    const fo_lines *job = ctx;
+    for (ptrdiff_t b = begin; b < end; b++) {
+        ptrdiff_t start = b * FO_BLOCK, n = job->n - start < FO_BLOCK ? job->n - start : FO_BLOCK;
+        double *sums = job->sums + b * FO_PAIR_SUMS;
+        if (job->width == FO_F32) lines_f32(job, start, n, sums);
+        else lines_f64(job, start, n, sums);
+    }
+}
+
 #define TEXT_(x) #x
 #define TEXT(x) TEXT_(x)
 #define NAME_(isa) fo_kernels_##isa
 #define NAME(isa) NAME_(isa)
-const fo_kernels NAME(FO_ISA) = { TEXT(FO_ISA), step, squares, floor_step, floor_read, squares_scaled, inspect,
+const fo_kernels NAME(FO_ISA) = { TEXT(FO_ISA), step, squares, floor_step, floor_read, squares_scaled, inspect, lines_block, lines,
                                      { &layers_f32, &layers_f64 } };

@@ -2,6 +2,7 @@
 #ifndef FO_KERNELS_H
 #define FO_KERNELS_H
 #include "fastopt.h"
+#include "vectors.h"
 
 typedef struct {
     const char *isa;
@@ -10,6 +11,8 @@ typedef struct {
     fo_task floor_step, floor_read;                                         /* ctx: const fo_floor_job; pieces: blocks of elements */
     double (*squares_scaled)(const fo_tensor *t, double c);                 /* sum of (c g)^2 over a whole tensor */
     int64_t (*inspect)(const fo_tensor *t, double *largest);                /* Inf and NaN, and the largest |g| */
+    void (*lines_block)(const fo_lines *job, double *sums);                 /* a vector of one block at most */
+    fo_task lines;                 /* ctx: fo_lines; pieces: blocks of elements; job->sums[block] */
     const fo_layers *layers[FO_WIDTHS];
 } fo_kernels;
 

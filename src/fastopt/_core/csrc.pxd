@@ -103,6 +103,88 @@ cdef extern from "fastopt.h" nogil:
                             double delta) noexcept nogil
         Py_ssize_t (*outside)(const void *x, Py_ssize_t n, double low, double high) noexcept nogil
 
+    enum:
+        FO_METHODS
+        FO_STOPPED
+        FO_EVALUATE
+        FO_HESSIAN
+        FO_PRODUCT
+        FO_PRECONDITION
+        FO_ITERATED
+        FO_WANT_F
+        FO_WANT_G
+        FO_METHOD_bfgs
+        FO_X
+        FO_G
+        FO_XT
+        FO_GT
+        FO_V
+        FO_HV
+        FO_Z
+        FO_MATRIX
+        FO_PAIRS
+        FO_BY_CALLBACK
+
+    ctypedef struct fo_options:
+        int method
+        int variant
+        int search
+        int threads
+        int norm
+        int memory
+        int precondition
+        int max_trials
+        int64_t maxiter
+        int64_t maxfev
+        int64_t restart
+        double gtol
+        double ftol
+        double xtol
+        double ftarget
+        double fmin
+        double c1
+        double c2
+        double eps_f
+        double powell
+        double first_step
+        double max_step
+        double radius
+        double max_radius
+        double eta
+
+    ctypedef struct fo_solver:
+        int64_t bytes
+        int64_t n
+        int width
+        int resume
+        int status
+        int want
+        int have
+        int report
+        int request
+        int64_t nit
+        int64_t nfev
+        int64_t njev
+        int64_t nhev
+        int64_t nprod
+        int64_t nprec
+        int64_t resets
+        double f
+        double ft
+        double fbest
+        double gnorm
+        double alpha
+        fo_options o
+
+    ctypedef struct fo_method_info:
+        const char *name
+        const char *variants
+
+    ctypedef struct fo_blas:
+        pass
+
+    ctypedef double (*fo_objective)(int64_t n, const void *x, void *g, void *user) noexcept nogil
+
     # All calls into csrc, as pointers: runtime.pyx links csrc, the other modules borrow these.
     ctypedef struct fo_api:
         int (*get_num_threads)() noexcept nogil
@@ -121,6 +203,17 @@ cdef extern from "fastopt.h" nogil:
                        Py_ssize_t ahead, int threads) noexcept nogil
         void (*copy_rows)(const fo_rows *array, char **out, const uint32_t *order, Py_ssize_t n, Py_ssize_t size,
                           int distance) noexcept nogil
+        const fo_method_info *methods
+        void (*default_options)(fo_options *o, int method, int width, int64_t n) noexcept nogil
+        int64_t (*solver_bytes)(int width, int64_t n, const fo_options *o) noexcept nogil
+        void (*solver_begin)(void *block, int width, int64_t n, const fo_options *o) noexcept nogil
+        int (*solver_valid)(const void *block, int64_t bytes) noexcept nogil
+        int (*solver_advance)(fo_solver *s, const fo_blas *blas) noexcept nogil
+        int (*solver_run)(fo_solver *s, const fo_blas *blas, fo_objective fun, void *user,
+                          int64_t budget) noexcept nogil
+        void (*solver_stop)(fo_solver *s, int status) noexcept nogil
+        void *(*solver_vector)(fo_solver *s, int place) noexcept nogil
+        void (*inverse_hessian)(fo_solver *s, void *out) noexcept nogil
 
     const fo_api *fo_get_api()
     const char *fo_isa_name(int i)
