@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include "threads.h"
 #include "shuffle.h"
+#include "search/search.h"
 
 #if defined(__GNUC__)
 #define FO_VISIBLE __attribute__((visibility("default")))      /* looked up by name: threadpoolctl */
@@ -154,6 +155,10 @@ typedef struct {
     void (*gather)(const fo_rows *arrays, int count, const void *order, int wide, ptrdiff_t first, ptrdiff_t n, ptrdiff_t ahead,
                    int threads);
     void (*copy_rows)(const fo_rows *array, char *const out[2], const uint32_t *order, ptrdiff_t n, ptrdiff_t size, int distance);
+    void (*search_begin)(fo_search *q);                                                              /* these four: search/search.h */
+    int (*search_advance)(fo_search *q, double f, double df);
+    const char *(*search_name)(int kind);
+    const char *(*search_reason)(int why);
 } fo_api;
 const fo_api *fo_get_api(void);
 
