@@ -184,6 +184,8 @@ cdef extern from "fastopt.h" nogil:
         pass
 
     ctypedef double (*fo_objective)(int64_t n, const void *x, void *g, void *user) noexcept nogil
+
+    enum:
         FO_SEARCHES
         FO_SEARCH_EVALUATE
         FO_SEARCH_DONE
