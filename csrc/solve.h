@@ -60,7 +60,7 @@ typedef struct fo_options {
     double powell;                 /* cg: restart where |g+.g| >= powell g+.g+; 0: never */
     double first_step;             /* length of the first step; 0: by rule */
     double max_step;               /* length of any step; INFINITY: no bound */
-    double radius, max_radius;     /* trust region: first and largest; 0: by rule */
+    double radius, max_radius;     /* trust region: first, 0: by rule; largest, 0: no bound */
     double eta;                    /* trust region: least ratio of a step that is taken */
 } fo_options;
 

@@ -236,7 +236,6 @@ void fo_default_options(fo_options *o, int method, int width, int64_t n)
     o->c2 = 0.9;
     o->eps_f = 10 * eps;
     o->eta = 0.1;
-    o->max_radius = 1000;
     switch (method) {
     case FO_METHOD_gd:
         o->search = FO_HAGER_ZHANG;

@@ -4,7 +4,7 @@
  *     Wright, algorithm 3.3). alpha = 0 is tried first wherever the diagonal allows it. Where that fails, alpha begins at a quarter of
  *     what the last indefinite Hessian needed, or at 1e-3 |H| (Frobenius), and is doubled until it is enough.
  * saddle_free: d = -|H|^-1 g, |H| = Q |L| Q^T from H = Q L Q^T (Dauphin et al. 2014): along negative curvature it leaves a saddle point
- *     where Newton's own step would go to it. |eigenvalues| below sqrt(eps) of the largest count as that.
+ *     where Newton's own step would go to it. |eigenvalues| below eps^(3/4) of the largest count as that.
  *
  * A Hessian that is not finite: at x0, or at two points one after the other, the run ends; else that step is steepest descent.
  */
@@ -55,7 +55,7 @@ static int saddle_free(fo_solver *s, const struct fo_blas *blas)
     const void *values = vec(s, FO_U);
     if (matrix_eigen(blas, s->width, s->n, vec(s, FO_MATRIX), vec(s, FO_U), vec(s, FO_SMALL))) return 0;
     double most = fmax(fabs(vector_element(s->width, values, 0)), fabs(vector_element(s->width, values, s->n - 1)));
-    const double floor = most > 0 ? most * sqrt(s->width == FO_F32 ? FLT_EPSILON : DBL_EPSILON) : 1;
+    const double floor = most > 0 ? most * pow(s->width == FO_F32 ? FLT_EPSILON : DBL_EPSILON, 0.75) : 1;
     memset(vec(s, FO_D), 0, vec_size(&v));
     for (int64_t i = 0; i < s->n; i++, q += row) {
         double size = fmax(fabs(vector_element(s->width, values, i)), floor);

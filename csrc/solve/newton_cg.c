@@ -2,8 +2,8 @@
  * algorithm 7.1), each step of which needs one product H v.
  *
  * The inner solve ends where |g + H d| <= eta |g|, with eta = min(1/2, sqrt(|g| / |g0|)) (Dembo, Steihaug 1983; |g0|, the largest gradient
- * seen, makes it free of scale). Where the curvature v.Hv is not positive, d is what was found before; at the first step it is
- * the steepest descent direction, as long as |curvature| says. A preconditioner P takes the place of I; where r.Pr is not
+ * seen, makes it free of scale). Where the curvature v.Hv is not positive, d goes on along v as far as |curvature| says, as the saddle-free
+ * step does, and ends there: what was found before alone would crawl past a saddle point. A preconditioner P takes the place of I; where r.Pr is not
  * positive, this direction does without.
  */
 #include "solver.h"
@@ -68,7 +68,6 @@ static int direction(fo_solver *s, const struct fo_blas *blas)
             goto steep;
         }
         s->m.newton_cg.unknown = 0;
-        if (!(curvature > 0) && s->m.newton_cg.k) break;
         a = s->m.newton_cg.rz / fabs(curvature);
         if (!isfinite(a)) goto steep;
         vec_combine(&v, 1, vec(s, FO_D), a, vec(s, FO_V), vec(s, FO_D));

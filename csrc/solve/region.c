@@ -2,6 +2,7 @@
  *
  * A step d of length <= radius comes with how far the model falls along it; it is taken if f falls by more than eta of that. Rounding of f
  * is added to both (CGT 17.4.2), so that steps within it are taken as the model says: near a minimum the gradient still gets smaller.
+ * Where less than half the digits of f would change and f did not fall, the slopes at both ends say whether it does.
  * A refused step shrinks the radius to where the parabola through f, g.d and the trial has its minimum, at least to 1/2, at most to
  * 1/10 of the step; a trial that is not finite to 1/4. The point stays and the model with it: nothing but f is asked for again.
  */
@@ -31,10 +32,19 @@ static double shrunk(const fo_solver *s)
     return s->slope < 0 && bend > 0 && isfinite(t) ? fmin(fmax(t, 0.1), 0.5) : 0.25;
 }
 
+/* Is what the model and f say about this step less than half the digits of f? */
+static int within_half(const fo_solver *s)
+{
+    double half = sqrt(s->width == FO_F32 ? FLT_EPSILON : DBL_EPSILON) * fmax(fabs(s->f), fabs(s->ft));
+    return s->m.region.predicted <= half && fabs(s->ft - s->f) <= half;
+}
+
 static double ratio(const fo_solver *s)
 {
     double noise = rounding(s);
-    return (s->f - s->ft + noise) / (s->m.region.predicted + noise);
+    double by_value = (s->f - s->ft + noise) / (s->m.region.predicted + noise);
+    if (!(s->have & FO_WANT_G) || !within_half(s)) return by_value;
+    return fmax(by_value, -0.5 * (s->slope + s->slope_t) / s->m.region.predicted);
 }
 
 /* The radius after a trial with this ratio of what f fell by to what the model did. */
@@ -91,6 +101,14 @@ int region_advance(fo_solver *s, const region_method *m, const struct fo_blas *b
             r = FO_UNBOUNDED;
             goto stop;
         }
+        if (!(s->have & FO_WANT_G) && (ratio(s) > s->o.eta || within_half(s))) {
+            s->want = FO_WANT_G;
+            WAIT(s->resume, 4, FO_EVALUATE);
+            s->njev++;
+            s->have |= FO_WANT_G;
+            space again = space_of(s);
+            s->slope_t = vec_dot(&again, vec(s, FO_GT), vec(s, FO_D));
+        }
         rho = ratio(s);
         if (!(rho > s->o.eta)) {                         /* NaN too */
             if (s->m.region.rejected++ == 0 && s->m.region.predicted <= rounding(s) && isfinite(s->ft)) {
@@ -100,14 +118,6 @@ int region_advance(fo_solver *s, const region_method *m, const struct fo_blas *b
             resize(s, rho);
             continue;
         }
-        if (!(s->have & FO_WANT_G)) {
-            s->want = FO_WANT_G;
-            WAIT(s->resume, 4, FO_EVALUATE);
-            s->njev++;
-            s->have |= FO_WANT_G;
-            space again = space_of(s);
-            s->slope_t = vec_dot(&again, vec(s, FO_GT), vec(s, FO_D));
-        }
         if (!isfinite(s->slope_t)) {                     /* f is finite there, the gradient is not: no further than near it */
             if (s->lowest_trial) s->fbest = s->fbest_old;
             s->lowest_trial = 0;
@@ -115,7 +125,7 @@ int region_advance(fo_solver *s, const region_method *m, const struct fo_blas *b
             s->m.region.radius = 0.25 * s->m.region.length;
             continue;
         }
-        resize(s, ratio(s));
+        resize(s, rho);
         s->m.region.rejected = 0;
         take_step(s);
         if (s->report) WAIT(s->resume, 5, FO_ITERATED);
