@@ -1,8 +1,9 @@
 /* newton.c: Newton's method with the Hessian (Deep Learning 8.6.1; Nocedal and Wright, sections 3.3 and 3.4).
  *
  * regularized: d = -(H + alpha I)^-1 g with the first alpha at which Cholesky's factorization succeeds (the book's 8.28; Nocedal and
- *     Wright, algorithm 3.3). alpha = 0 is tried first wherever the diagonal allows it. Where that fails, alpha begins at a quarter of
- *     what the last indefinite Hessian needed, or at 1e-3 |H| (Frobenius), and is doubled until it is enough.
+ *     Wright, algorithm 3.3). alpha = 0 is tried first. Where it fails, what was factored shows a direction of curvature -c, and
+ *     twice c is tried, so that this curvature counts by its size; at least a quarter of what the last indefinite Hessian needed,
+ *     and 1e-3 |H| (Frobenius).
  * saddle_free: d = -|H|^-1 g, |H| = Q |L| Q^T from H = Q L Q^T (Dauphin et al. 2014): along negative curvature it leaves a saddle point
  *     where Newton's own step would go to it. |eigenvalues| below eps^(3/4) of the largest count as that.
  *
@@ -22,7 +23,10 @@ static void layout(plan *p)
     if (by_eigenvalues(s)) {
         plan_vector(p, FO_U);
         plan_place(p, FO_SMALL, matrix_eigen_work(s->width, s->n));
-    } else plan_place(p, FO_FACTOR, matrix_bytes(s->width, s->n));
+    } else {
+        plan_vector(p, FO_W);
+        plan_place(p, FO_FACTOR, matrix_bytes(s->width, s->n));
+    }
 }
 
 static void forget(fo_solver *s) { s->m.newton.forgotten = 1; }
@@ -31,13 +35,14 @@ static void forget(fo_solver *s) { s->m.newton.forgotten = 1; }
 static int regularized(fo_solver *s, const struct fo_blas *blas, matrix_facts h)
 {
     space v = space_of(s);
-    const double least = h.norm > 0 ? 1e-3 * h.norm : 1;
+    const double least = fmax(0.25 * s->m.newton.shift, h.norm > 0 ? 1e-3 * h.norm : 1);
     double shift = 0;
-    int64_t failed = h.diagonal > 0 ? matrix_factor(blas, s->width, s->n, vec(s, FO_MATRIX), 0, vec(s, FO_FACTOR)) : 1;
-    if (failed) shift = fmax(0.25 * s->m.newton.shift, (h.diagonal > 0 ? 0 : -h.diagonal) + least);
+    int64_t failed = 1;
     for (int k = 0; failed && k < SHIFTS; k++) {
-        if (k) shift *= 2;
         failed = matrix_factor(blas, s->width, s->n, vec(s, FO_MATRIX), shift, vec(s, FO_FACTOR));
+        if (!failed) break;
+        double below = matrix_bound(blas, s->width, s->n, failed, vec(s, FO_MATRIX), shift, vec(s, FO_FACTOR), vec(s, FO_W));
+        shift = fmax(least, 2 * (isfinite(below) ? fmax(shift - below, shift) : shift));
     }
     s->m.newton.shift = shift > 0 ? shift : 0.25 * s->m.newton.shift;
     if (failed) return 0;

@@ -3,14 +3,15 @@
  * A step d of length <= radius comes with how far the model falls along it; it is taken if f falls by more than eta of that. Rounding of f
  * is added to both (CGT 17.4.2), so that steps within it are taken as the model says: near a minimum the gradient still gets smaller.
  * Where less than half the digits of f would change and f did not fall, the slopes at both ends say whether it does.
- * A refused step shrinks the radius to where the parabola through f, g.d and the trial has its minimum, at least to 1/2, at most to
- * 1/10 of the step; a trial that is not finite to 1/4. The point stays and the model with it: nothing but f is asked for again.
+ * A refused step shrinks the radius to where the parabola through f, g.d and the trial has its minimum, to 1/2 of the step at most
+ * and 1/4 at least. The point stays and the model with it: nothing but f is asked for again. A step to the border that fell by
+ * more than 3/4 of the model doubles the radius, and triples it where f followed the model to a tenth.
  */
 #include "solver.h"
 
 static double rounding(const fo_solver *s)
 {
-    return 10 * (s->width == FO_F32 ? FLT_EPSILON : DBL_EPSILON) * fmax(fabs(s->f), isfinite(s->ft) ? fabs(s->ft) : 0);
+    return 10 * (s->width == FO_F32 ? FLT_EPSILON : DBL_EPSILON) * fabs(s->f);
 }
 
 double region_limit(const fo_solver *s)
@@ -18,10 +19,13 @@ double region_limit(const fo_solver *s)
     return fmin(s->o.max_radius > 0 ? s->o.max_radius : (double)INFINITY, s->o.max_step);
 }
 
-void region_first(fo_solver *s, double rule)
+void region_first(fo_solver *s)
 {
-    double radius = s->o.radius > 0 ? s->o.radius : isfinite(rule) && rule > 0 ? rule : 1;
-    s->m.region.radius = fmin(radius, region_limit(s));
+    space v = space_of(s);
+    double xx;
+    vec_norms(&v, vec(s, FO_X), &xx);
+    const double rule = isfinite(xx) ? fmax(1, sqrt(xx)) : 1;
+    s->m.region.radius = fmin(s->o.radius > 0 ? s->o.radius : rule, region_limit(s));
 }
 
 /* How much of the step is kept in the next radius, after it was refused or fell too little. */
@@ -29,13 +33,13 @@ static double shrunk(const fo_solver *s)
 {
     if (!isfinite(s->ft)) return 0.25;
     double bend = 2 * (s->ft - s->f - s->slope), t = -s->slope / bend;
-    return s->slope < 0 && bend > 0 && isfinite(t) ? fmin(fmax(t, 0.1), 0.5) : 0.25;
+    return s->slope < 0 && bend > 0 && isfinite(t) ? fmin(fmax(t, 0.25), 0.5) : 0.25;
 }
 
 /* Is what the model and f say about this step less than half the digits of f? */
 static int within_half(const fo_solver *s)
 {
-    double half = sqrt(s->width == FO_F32 ? FLT_EPSILON : DBL_EPSILON) * fmax(fabs(s->f), fabs(s->ft));
+    double half = sqrt(s->width == FO_F32 ? FLT_EPSILON : DBL_EPSILON) * fabs(s->f);
     return s->m.region.predicted <= half && fabs(s->ft - s->f) <= half;
 }
 
@@ -47,12 +51,12 @@ static double ratio(const fo_solver *s)
     return fmax(by_value, -0.5 * (s->slope + s->slope_t) / s->m.region.predicted);
 }
 
-/* The radius after a trial with this ratio of what f fell by to what the model did. */
+/* The radius after a trial with this ratio of what f fell by to what the model did. It does not grow where it was just found too large. */
 static void resize(fo_solver *s, double rho)
 {
     fo_region *q = &s->m.region;
     if (!(rho >= 0.25)) q->radius = shrunk(s) * q->length;
-    else if (rho > 0.75 && q->on_border) q->radius = fmin(2 * q->radius, region_limit(s));
+    else if (rho > 0.75 && q->on_border && !q->rejected) q->radius = fmin((fabs(rho - 1) < 0.1 ? 3 : 2) * q->radius, region_limit(s));
 }
 
 int region_advance(fo_solver *s, const region_method *m, const struct fo_blas *blas)

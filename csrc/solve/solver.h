@@ -39,8 +39,8 @@ extern const region_method method_trust, method_trust_cg;
 
 int descent_advance(fo_solver *s, const descent_method *m, const struct fo_blas *blas);
 int region_advance(fo_solver *s, const region_method *m, const struct fo_blas *blas);
-/* The first radius: the user's, else `rule` where that is a length at all. */
-void region_first(fo_solver *s, double rule);
+/* The first radius. */
+void region_first(fo_solver *s);
 /* What no step may be longer than. */
 double region_limit(const fo_solver *s);
 

@@ -172,7 +172,7 @@ static int propose(fo_solver *s, const struct fo_blas *blas)
             return READY;
         } else s->resets++;
     }
-    if (!(s->m.region.radius > 0)) region_first(s, 1);
+    if (!(s->m.region.radius > 0)) region_first(s);
     if (s->m.trust.known) solve(s, blas);
     else steepest_step(s, s->m.region.radius);
     END(s->inner);

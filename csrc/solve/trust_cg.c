@@ -107,7 +107,7 @@ static int propose(fo_solver *s, const struct fo_blas *blas)
             if (s->nit == 0 || s->m.trust_cg.unknown++) q->predicted = (double)NAN;
             else {
                 s->resets++;
-                if (!(q->radius > 0)) region_first(s, 1);
+                if (!(q->radius > 0)) region_first(s);
                 vec_combine(&v, q->radius / sqrt(s->gg), vec(s, FO_V), 0, vec(s, FO_V), vec(s, FO_D));
                 q->predicted = q->radius * sqrt(s->gg);
                 q->on_border = 1;
@@ -118,7 +118,7 @@ static int propose(fo_solver *s, const struct fo_blas *blas)
             s->m.trust_cg.known = 1;
             s->m.trust_cg.unknown = 0;
             s->m.trust_cg.ghg = bend;
-            if (!(q->radius > 0)) region_first(s, 1);
+            if (!(q->radius > 0)) region_first(s);
         }
         const double vv = vec_dot(&v, vec(s, FO_V), vec(s, FO_V)), pv = vec_dot(&v, vec(s, FO_D), vec(s, FO_V));
         const double pp = vec_dot(&v, vec(s, FO_D), vec(s, FO_D)), a = rr / bend;
