@@ -93,11 +93,20 @@ const fo_api *fo_get_api(void)
         .solver_run = fo_run,
         .solver_stop = fo_stop,
         .solver_vector = fo_vector,
-        .inverse_hessian = NULL,
+        .inverse_hessian = fo_inverse_hessian,
         .search_begin = fo_search_begin,
         .search_advance = fo_search_advance,
         .search_name = fo_search_name,
         .search_reason = fo_search_reason,
+        .triangle_elements = fo_triangle_elements,
+        .triangle_scratch = fo_triangle_scratch,
+        .triangle_identity = fo_triangle_identity,
+        .triangle_pack = fo_triangle_pack,
+        .triangle_unpack = fo_triangle_unpack,
+        .triangle_pass = fo_triangle_pass,
+        .triangle_floor = fo_triangle_floor,
+        .dense_pass = fo_dense_pass,
+        .dense_unpack = fo_dense_unpack,
     };
     return &api;
 }

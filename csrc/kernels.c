@@ -26,6 +26,7 @@
 #include "loops.h"
 #include "floor.h"
 #include "layers.h"
+#include "triangle.h"
 #undef REAL
 #undef NARROW
 #undef SQRT
@@ -53,6 +54,7 @@
 #include "loops.h"
 #include "floor.h"
 #include "layers.h"
+#include "triangle.h"
 
 /* ---- flushing of subnormals, for the calls that ask for it; the caller's setting comes back ---- */
 #if defined(__x86_64__) || defined(_M_X64)
@@ -183,5 +185,16 @@ static void lines(void *ctx, ptrdiff_t begin, ptrdiff_t end)
 #define TEXT(x) TEXT_(x)
 #define NAME_(isa) fo_kernels_##isa
 #define NAME(isa) NAME_(isa)
-const fo_kernels NAME(FO_ISA) = { TEXT(FO_ISA), step, squares, floor_step, floor_read, squares_scaled, inspect, lines_block, lines,
-                                     { &layers_f32, &layers_f64 } };
+const fo_kernels NAME(FO_ISA) = {
+    .isa = TEXT(FO_ISA),
+    .step = step,
+    .squares = squares,
+    .floor_step = floor_step,
+    .floor_read = floor_read,
+    .squares_scaled = squares_scaled,
+    .inspect = inspect,
+    .lines_block = lines_block,
+    .lines = lines,
+    .layers = { &layers_f32, &layers_f64 },
+    .triangle = { &triangle_f32, &triangle_f64 },
+};

@@ -180,9 +180,6 @@ cdef extern from "fastopt.h" nogil:
         const char *name
         const char *variants
 
-    ctypedef struct fo_blas:
-        pass
-
     ctypedef double (*fo_objective)(int64_t n, const void *x, void *g, void *user) noexcept nogil
 
     enum:
@@ -216,6 +213,49 @@ cdef extern from "fastopt.h" nogil:
         int why
         int resume
         int result
+    ctypedef struct fo_blas_f32:
+        void (*symv)(const char *uplo, const int *n, const float *alpha, const float *a, const int *lda,
+                     const float *x, const int *incx, const float *beta, float *y, const int *incy) noexcept nogil
+        void (*syr2)(const char *uplo, const int *n, const float *alpha, const float *x, const int *incx,
+                     const float *y, const int *incy, float *a, const int *lda) noexcept nogil
+        void (*gemv)(const char *trans, const int *m, const int *n, const float *alpha, const float *a,
+                     const int *lda, const float *x, const int *incx, const float *beta, float *y,
+                     const int *incy) noexcept nogil
+        void (*trsv)(const char *uplo, const char *trans, const char *diag, const int *n, const float *a,
+                     const int *lda, float *x, const int *incx) noexcept nogil
+        void (*potrf)(const char *uplo, const int *n, float *a, const int *lda, int *info) noexcept nogil
+        void (*potrs)(const char *uplo, const int *n, const int *nrhs, const float *a, const int *lda, float *b,
+                      const int *ldb, int *info) noexcept nogil
+        void (*syevd)(const char *jobz, const char *uplo, const int *n, float *a, const int *lda, float *w,
+                      float *work, const int *lwork, int *iwork, const int *liwork, int *info) noexcept nogil
+        void (*sytrf)(const char *uplo, const int *n, float *a, const int *lda, int *ipiv, float *work,
+                      const int *lwork, int *info) noexcept nogil
+        void (*sytrs)(const char *uplo, const int *n, const int *nrhs, const float *a, const int *lda,
+                      const int *ipiv, float *b, const int *ldb, int *info) noexcept nogil
+
+    ctypedef struct fo_blas_f64:
+        void (*symv)(const char *uplo, const int *n, const double *alpha, const double *a, const int *lda,
+                     const double *x, const int *incx, const double *beta, double *y, const int *incy) noexcept nogil
+        void (*syr2)(const char *uplo, const int *n, const double *alpha, const double *x, const int *incx,
+                     const double *y, const int *incy, double *a, const int *lda) noexcept nogil
+        void (*gemv)(const char *trans, const int *m, const int *n, const double *alpha, const double *a,
+                     const int *lda, const double *x, const int *incx, const double *beta, double *y,
+                     const int *incy) noexcept nogil
+        void (*trsv)(const char *uplo, const char *trans, const char *diag, const int *n, const double *a,
+                     const int *lda, double *x, const int *incx) noexcept nogil
+        void (*potrf)(const char *uplo, const int *n, double *a, const int *lda, int *info) noexcept nogil
+        void (*potrs)(const char *uplo, const int *n, const int *nrhs, const double *a, const int *lda, double *b,
+                      const int *ldb, int *info) noexcept nogil
+        void (*syevd)(const char *jobz, const char *uplo, const int *n, double *a, const int *lda, double *w,
+                      double *work, const int *lwork, int *iwork, const int *liwork, int *info) noexcept nogil
+        void (*sytrf)(const char *uplo, const int *n, double *a, const int *lda, int *ipiv, double *work,
+                      const int *lwork, int *info) noexcept nogil
+        void (*sytrs)(const char *uplo, const int *n, const int *nrhs, const double *a, const int *lda,
+                      const int *ipiv, double *b, const int *ldb, int *info) noexcept nogil
+
+    ctypedef struct fo_blas:
+        fo_blas_f32 s
+        fo_blas_f64 d
 
     # All calls into csrc, as pointers: runtime.pyx links csrc, the other modules borrow these.
     ctypedef struct fo_api:
@@ -250,6 +290,19 @@ cdef extern from "fastopt.h" nogil:
         int (*search_advance)(fo_search *q, double f, double df) noexcept nogil
         const char *(*search_name)(int kind) noexcept nogil
         const char *(*search_reason)(int why) noexcept nogil
+        Py_ssize_t (*triangle_elements)(int width, Py_ssize_t n) noexcept nogil
+        size_t (*triangle_scratch)(int width, Py_ssize_t n) noexcept nogil
+        void (*triangle_identity)(int width, Py_ssize_t n, void *h, double gamma) noexcept nogil
+        void (*triangle_pack)(int width, Py_ssize_t n, const void *a, void *h) noexcept nogil
+        void (*triangle_unpack)(int width, Py_ssize_t n, const void *h, const void *s, const void *w,
+                                void *out) noexcept nogil
+        void (*triangle_pass)(int width, Py_ssize_t n, void *h, const void *s, const void *w, const void *g, void *u,
+                              void *scratch, int threads) noexcept nogil
+        void (*triangle_floor)(int width, Py_ssize_t n, void *h, int threads, int repeat) noexcept nogil
+        void (*dense_pass)(const fo_blas *blas, int width, Py_ssize_t n, void *a, const void *s, const void *w,
+                           const void *g, void *u) noexcept nogil
+        void (*dense_unpack)(int width, Py_ssize_t n, const void *a, const void *s, const void *w,
+                             void *out) noexcept nogil
 
     const fo_api *fo_get_api()
     const char *fo_isa_name(int i)
