@@ -72,6 +72,9 @@ int fo_get_num_threads(void) { return atomic_load_explicit(&thread_count, memory
 const fo_api *fo_get_api(void)
 {
     static const fo_api api = { fo_get_num_threads, fo_rule_table, fo_prepare, fo_step, fo_gradient_norm,
-                                fo_count_nonfinite, fo_floor, fo_layers_of, fo_shuffle, fo_draw, fo_gather, fo_copy_rows };
+                                fo_count_nonfinite, fo_floor, fo_layers_of, fo_shuffle, fo_draw, fo_gather, fo_copy_rows,
+                                fo_pairs_bytes, fo_pairs_scratch, fo_pairs_begin, fo_pairs_reset, fo_pairs_measure, fo_pairs_damp,
+                                fo_pairs_accept, fo_pairs_reject, fo_pairs_direction, fo_pairs_two_loop, fo_pairs_product,
+                                fo_pairs_get };
     return &api;
 }

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include "threads.h"
 #include "shuffle.h"
+#include "pairs_api.h"
 
 #if defined(__GNUC__)
 #define FO_VISIBLE __attribute__((visibility("default")))      /* looked up by name: threadpoolctl */
@@ -154,6 +155,19 @@ typedef struct {
     void (*gather)(const fo_rows *arrays, int count, const void *order, int wide, ptrdiff_t first, ptrdiff_t n, ptrdiff_t ahead,
                    int threads);
     void (*copy_rows)(const fo_rows *array, char *const out[2], const uint32_t *order, ptrdiff_t n, ptrdiff_t size, int distance);
+    size_t (*pairs_bytes)(int width, ptrdiff_t n, int m);                                            /* to pairs_get: pairs_api.h */
+    size_t (*pairs_scratch)(int width, ptrdiff_t n, int m);
+    void (*pairs_begin)(void *block, int width, ptrdiff_t n, int m);
+    void (*pairs_reset)(void *block);
+    void (*pairs_measure)(void *block, const void *x, const void *xt, const void *g, const void *gt, fo_pair_sums *out, void *scratch,
+                          int threads);
+    void (*pairs_damp)(void *block, double theta, const void *gt, fo_pair_sums *out, void *scratch, int threads);
+    void (*pairs_accept)(void *block);
+    void (*pairs_reject)(void *block);
+    double (*pairs_direction)(void *block, const void *gt, void *d, void *scratch, int threads);
+    double (*pairs_two_loop)(const void *block, const void *gt, void *d, void *scratch, int threads);
+    double (*pairs_product)(const void *block, const void *v, void *out, void *scratch, int threads);
+    void (*pairs_get)(const void *block, int age, void *s, void *y);
 } fo_api;
 const fo_api *fo_get_api(void);
 
