@@ -107,6 +107,18 @@ const fo_api *fo_get_api(void)
         .triangle_floor = fo_triangle_floor,
         .dense_pass = fo_dense_pass,
         .dense_unpack = fo_dense_unpack,
+        .pairs_bytes = fo_pairs_bytes,
+        .pairs_scratch = fo_pairs_scratch,
+        .pairs_begin = fo_pairs_begin,
+        .pairs_reset = fo_pairs_reset,
+        .pairs_measure = fo_pairs_measure,
+        .pairs_damp = fo_pairs_damp,
+        .pairs_accept = fo_pairs_accept,
+        .pairs_reject = fo_pairs_reject,
+        .pairs_direction = fo_pairs_direction,
+        .pairs_two_loop = fo_pairs_two_loop,
+        .pairs_product = fo_pairs_product,
+        .pairs_get = fo_pairs_get,
     };
     return &api;
 }

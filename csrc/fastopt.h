@@ -196,6 +196,19 @@ typedef struct {
     void (*triangle_floor)(int width, ptrdiff_t n, void *h, int threads, int repeat);
     void (*dense_pass)(const fo_blas *blas, int width, ptrdiff_t n, void *a, const void *s, const void *w, const void *g, void *u);
     void (*dense_unpack)(int width, ptrdiff_t n, const void *a, const void *s, const void *w, void *out);
+    size_t (*pairs_bytes)(int width, ptrdiff_t n, int m);                                            /* to pairs_get: pairs_api.h */
+    size_t (*pairs_scratch)(int width, ptrdiff_t n, int m);
+    void (*pairs_begin)(void *block, int width, ptrdiff_t n, int m);
+    void (*pairs_reset)(void *block);
+    void (*pairs_measure)(void *block, const void *x, const void *xt, const void *g, const void *gt, fo_pair_sums *out, void *scratch,
+                          int threads);
+    void (*pairs_damp)(void *block, double theta, const void *gt, fo_pair_sums *out, void *scratch, int threads);
+    void (*pairs_accept)(void *block);
+    void (*pairs_reject)(void *block);
+    double (*pairs_direction)(void *block, const void *gt, void *d, void *scratch, int threads);
+    double (*pairs_two_loop)(const void *block, const void *gt, void *d, void *scratch, int threads);
+    double (*pairs_product)(const void *block, const void *v, void *out, void *scratch, int threads);
+    void (*pairs_get)(const void *block, int age, void *s, void *y);
 } fo_api;
 const fo_api *fo_get_api(void);
 

@@ -44,6 +44,7 @@ typedef struct {
     fo_task lines;                 /* ctx: fo_lines; pieces: blocks of elements; job->sums[block] */
     const fo_layers *layers[FO_WIDTHS];
     const fo_triangle_kernels *triangle[FO_WIDTHS];
+    fo_task pairs_measure, pairs_products, pairs_combine, pairs_sweep, pairs_copy;    /* ctx: const fo_pairs_job; pieces: blocks */
 } fo_kernels;
 
 typedef struct {
@@ -52,6 +53,29 @@ typedef struct {
     int width, n_written;
     ptrdiff_t n;
 } fo_floor_job;
+
+/* A pass over the pairs of L-BFGS: what each kernel in pairs.h reads of it is said there. */
+typedef struct {
+    const fo_pairs *at;
+    char *rows;
+    const void *x, *xt, *g, *gt;
+    void *out;
+    const double *c;               /* a coefficient a row */
+    double keep, blend, scale;
+    int rows_used, skip;           /* rows in use, of which the two of slot `skip` hold no pair that counts; -1: all do */
+    int add, dot;                  /* row numbers */
+    double *partial;               /* `stride` sums a block */
+    int stride;
+} fo_pairs_job;
+
+/* Row lengths of pairs.h: its tiles hold up to PAIRS_TILE elements of every row, padded to a multiple of 16. */
+enum { PAIRS_TILE = 1024, PAIRS_TILES = FO_BLOCK / PAIRS_TILE };
+typedef struct { ptrdiff_t number, start, len, padded; } fo_tile;
+static inline fo_tile fo_tile_at(ptrdiff_t n, ptrdiff_t number)
+{
+    const ptrdiff_t start = number * PAIRS_TILE, len = n - start < PAIRS_TILE ? n - start : PAIRS_TILE;
+    return (fo_tile){ number, start, len, (len + 15) / 16 * 16 };
+}
 
 const fo_kernels *fo_current(void);
 

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "blas.h"
+#include "pairs_api.h"
 #include "search/search.h"
 
 enum fo_method {

@@ -3,6 +3,7 @@
 
 static const descent_method *const descents[FO_METHODS] = {
     [FO_METHOD_gd] = &method_gd, [FO_METHOD_bb] = &method_bb, [FO_METHOD_cg] = &method_cg, [FO_METHOD_bfgs] = &method_bfgs,
+    [FO_METHOD_lbfgs] = &method_lbfgs,
 };
 static const region_method *const regions[FO_METHODS] = {
     NULL

@@ -256,6 +256,25 @@ cdef extern from "fastopt.h" nogil:
     ctypedef struct fo_blas:
         fo_blas_f32 s
         fo_blas_f64 d
+        FO_PAIRS_MAX
+        FO_PAIRS_DIRECT
+
+    ctypedef struct fo_pairs:
+        Py_ssize_t n
+        int width
+        int m
+        int count
+        int head
+        double gamma
+
+    ctypedef struct fo_pair_sums:
+        double sy
+        double yy
+        double ss
+        double gg
+        double sg
+        double yg
+        double largest
 
     # All calls into csrc, as pointers: runtime.pyx links csrc, the other modules borrow these.
     ctypedef struct fo_api:
@@ -303,6 +322,22 @@ cdef extern from "fastopt.h" nogil:
                            const void *g, void *u) noexcept nogil
         void (*dense_unpack)(int width, Py_ssize_t n, const void *a, const void *s, const void *w,
                              void *out) noexcept nogil
+        size_t (*pairs_bytes)(int width, Py_ssize_t n, int m) noexcept nogil
+        size_t (*pairs_scratch)(int width, Py_ssize_t n, int m) noexcept nogil
+        void (*pairs_begin)(void *block, int width, Py_ssize_t n, int m) noexcept nogil
+        void (*pairs_reset)(void *block) noexcept nogil
+        void (*pairs_measure)(void *block, const void *x, const void *xt, const void *g, const void *gt,
+                              fo_pair_sums *out, void *scratch, int threads) noexcept nogil
+        void (*pairs_damp)(void *block, double theta, const void *gt, fo_pair_sums *out, void *scratch,
+                           int threads) noexcept nogil
+        void (*pairs_accept)(void *block) noexcept nogil
+        void (*pairs_reject)(void *block) noexcept nogil
+        double (*pairs_direction)(void *block, const void *gt, void *d, void *scratch, int threads) noexcept nogil
+        double (*pairs_two_loop)(const void *block, const void *gt, void *d, void *scratch,
+                                 int threads) noexcept nogil
+        double (*pairs_product)(const void *block, const void *v, void *out, void *scratch,
+                                int threads) noexcept nogil
+        void (*pairs_get)(const void *block, int age, void *s, void *y) noexcept nogil
 
     const fo_api *fo_get_api()
     const char *fo_isa_name(int i)
