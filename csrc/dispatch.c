@@ -72,6 +72,7 @@ int fo_get_num_threads(void) { return atomic_load_explicit(&thread_count, memory
 const fo_api *fo_get_api(void)
 {
     static const fo_api api = { fo_get_num_threads, fo_rule_table, fo_prepare, fo_step, fo_gradient_norm,
-                                fo_count_nonfinite, fo_floor, fo_layers_of, fo_shuffle, fo_draw, fo_gather, fo_copy_rows };
+                                fo_count_nonfinite, fo_floor, fo_layers_of, fo_shuffle, fo_draw, fo_gather, fo_copy_rows,
+                                fo_column_norms, fo_descent_begin, fo_descend };
     return &api;
 }

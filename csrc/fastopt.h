@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include "threads.h"
 #include "shuffle.h"
+#include "descent.h"
 
 #if defined(__GNUC__)
 #define FO_VISIBLE __attribute__((visibility("default")))      /* looked up by name: threadpoolctl */
@@ -154,6 +155,9 @@ typedef struct {
     void (*gather)(const fo_rows *arrays, int count, const void *order, int wide, ptrdiff_t first, ptrdiff_t n, ptrdiff_t ahead,
                    int threads);
     void (*copy_rows)(const fo_rows *array, char *const out[2], const uint32_t *order, ptrdiff_t n, ptrdiff_t size, int distance);
+    void (*column_norms)(const fo_columns *x, double *norms, int threads);                           /* these three: descent.h */
+    void (*descent_begin)(fo_descent *s);
+    int (*descend)(fo_descent *s, int64_t budget);
 } fo_api;
 const fo_api *fo_get_api(void);
 

@@ -25,6 +25,7 @@
 #include "loops.h"
 #include "floor.h"
 #include "layers.h"
+#include "coordinate.h"
 #undef REAL
 #undef NARROW
 #undef SQRT
@@ -51,6 +52,7 @@
 #include "loops.h"
 #include "floor.h"
 #include "layers.h"
+#include "coordinate.h"
 
 /* ---- flushing of subnormals, for the calls that ask for it; the caller's setting comes back ---- */
 #if defined(__x86_64__) || defined(_M_X64)
@@ -165,4 +167,4 @@ static void floor_read(void *ctx, ptrdiff_t begin, ptrdiff_t end)
 #define NAME_(isa) fo_kernels_##isa
 #define NAME(isa) NAME_(isa)
 const fo_kernels NAME(FO_ISA) = { TEXT(FO_ISA), step, squares, floor_step, floor_read, squares_scaled, inspect,
-                                     { &layers_f32, &layers_f64 } };
+                                     { &layers_f32, &layers_f64 }, { &columns_f32, &columns_f64 } };

@@ -103,6 +103,50 @@ cdef extern from "fastopt.h" nogil:
                             double delta) noexcept nogil
         Py_ssize_t (*outside)(const void *x, Py_ssize_t n, double low, double high) noexcept nogil
 
+    ctypedef struct fo_columns:
+        int width
+        int careful
+        int wide
+        Py_ssize_t n
+        Py_ssize_t p
+        const void *data
+        Py_ssize_t step
+        const void *rows
+        const int64_t *start
+        const double *means
+        const void *ones
+        double mass
+
+    enum:
+        FO_DESCENT_MORE
+
+    ctypedef struct fo_descent:
+        fo_columns x
+        const void *y
+        double yy
+        const double *norms
+        double a
+        double b
+        double gap_wanted
+        int64_t most
+        int positive
+        int screening
+        int threads
+        const fo_bits *bits
+        double *w
+        void *r
+        double *q
+        int fresh
+        int64_t *alive
+        int64_t *working
+        void *order
+        double *rank
+        double gap
+        double primal
+        int64_t sweeps
+        int64_t checks
+        int64_t screened
+
     # All calls into csrc, as pointers: runtime.pyx links csrc, the other modules borrow these.
     ctypedef struct fo_api:
         int (*get_num_threads)() noexcept nogil
@@ -121,6 +165,9 @@ cdef extern from "fastopt.h" nogil:
                        Py_ssize_t ahead, int threads) noexcept nogil
         void (*copy_rows)(const fo_rows *array, char **out, const uint32_t *order, Py_ssize_t n, Py_ssize_t size,
                           int distance) noexcept nogil
+        void (*column_norms)(const fo_columns *x, double *norms, int threads) noexcept nogil
+        void (*descent_begin)(fo_descent *s) noexcept nogil
+        int (*descend)(fo_descent *s, int64_t budget) noexcept nogil
 
     const fo_api *fo_get_api()
     const char *fo_isa_name(int i)
