@@ -184,6 +184,10 @@ static void arrange(fo_descent *s)
     if (s->bits) fo_shuffle(s->order, 1, s->workings, s->bits);
 }
 
+/* Steps up to this size, as |change of w_j| |x_j|, may come from the rounding of r alone; where the gap does not fall either, no more can
+ * be had. */
+static inline double rounding(const fo_descent *s) { return (s->x.width == FO_F32 ? 0x1p-19 : 0x1p-48) * sqrt(s->yy); }
+
 /* ---- phases; each returns the work done, and sets the next phase ---- */
 
 /* r = y - X w, with w rounded to the width, so that r, q and the gap are those of the w that is given back. */
@@ -229,7 +233,11 @@ static void all_alive(fo_descent *s)
 static int judge(fo_descent *s, const fo_column_kernels *k)
 {
     const double gap = gap_of(s, k, s->alive, s->alives);
-    const int done = gap <= s->gap_wanted, over = s->sweeps >= s->most, stuck = s->stuck > 1, broken = !isfinite(gap);
+    if (gap < 0.99 * s->gap_best) {
+        s->gap_best = gap;
+        s->stuck = 0;
+    } else if (s->moved <= rounding(s)) s->stuck++;
+    const int done = gap <= s->gap_wanted, over = s->sweeps >= s->most, stuck = s->stuck >= 3, broken = !isfinite(gap);
     s->checks++;
     s->gap = gap;
     if (done || over || stuck || broken) {
@@ -270,12 +278,7 @@ static int64_t sweep(fo_descent *s, const fo_column_kernels *k, int64_t budget)
     if (s->at < s->workings) return work;
     s->sweeps++;
     s->since++;
-    /* Steps that r cannot hold any more end the run after two rounds of them. */
-    const double eps = s->x.width == FO_F32 ? 0x1p-24 : 0x1p-53;
-    const int idle = s->moved <= 0.5 * eps * sqrt(s->yy);
-    if (idle) s->stuck++;
-    else s->stuck = 0;
-    if (idle || s->sweeps >= s->most) {
+    if (s->moved == 0 || s->sweeps >= s->most) {
         s->phase = PRODUCE_R;
         s->at = 0;
     } else if (s->since >= s->pause) {
@@ -294,7 +297,8 @@ static int64_t inner(fo_descent *s, const fo_column_kernels *k, int64_t budget)
     /* Enough: nearly all that is wanted; or ten times nearer, once as much work was done as looking at all columns takes. */
     const double gap = gap_of(s, k, s->working, s->workings);
     const double wanted = s->spent + work > s->pass && 0.1 * s->gap > 0.9 * s->gap_wanted ? 0.1 * s->gap : 0.9 * s->gap_wanted;
-    if (!(gap > wanted)) {                              /* also NaN: judge says so */
+    const int stalled = gap >= s->gap_inner && s->moved <= rounding(s);
+    if (!(gap > wanted) || stalled) {                   /* also NaN: judge says so */
         s->phase = PRODUCE_R;
         s->at = 0;
         return work;
@@ -319,6 +323,8 @@ void fo_descent_begin(fo_descent *s)
 {
     s->sweeps = s->checks = s->screened = 0;
     s->stuck = 0;
+    s->gap_best = INFINITY;
+    s->moved = INFINITY;
     s->at = 0;
     s->phase = s->fresh ? JUDGE : PRODUCE_R;
     s->fresh = 0;

@@ -51,13 +51,15 @@ typedef struct {
     int64_t sweeps, checks;        /* sweeps over a working set; products with all columns that were left */
     int64_t screened;              /* columns that the last check but one left out */
     /* where it goes on; fo_descent_begin sets these */
-    int phase, stuck, dual;
+    int phase, dual;
+    int stuck;                     /* looks in a row at which nothing but rounding had moved */
     int since, pause;              /* sweeps since the last look at the gap, and until the next */
     ptrdiff_t at, alives, workings;
     int64_t spent, pass;           /* work since the last check; work of looking at all columns */
     double shift, rest;            /* with means the residual is r + shift ones, and ones'r = rest */
     double moved;                  /* largest |change of w_j| |x_j| of this sweep */
-    double gap_inner, radius, scale;
+    double gap_best, gap_inner;    /* of all columns, of the working set */
+    double radius, scale;
 } fo_descent;
 
 /* Squared norm of every column (less its mean, where there are means). Inf or NaN where an element, or the square, is. */

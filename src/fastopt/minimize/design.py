@@ -158,8 +158,9 @@ class Design:
 
     def target(self, k: int) -> None:
         """Let the descent fit the k-th column of y."""
-        y = np.ascontiguousarray(self._y[:, k], self.dtype)
-        self.yy = float(np.dot(y.astype(np.float64), y))
+        with np.errstate(over="ignore"):
+            y = np.ascontiguousarray(self._y[:, k], self.dtype)
+            self.yy = float(np.dot(y.astype(np.float64), y))
         if not np.isfinite(self.yy):
             raise ValueError(f"{self.owner}: the sum of squares of y overflows in {self.dtype}; scale y")
         product = self._largest * self.yy**0.5
