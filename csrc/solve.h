@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "blas.h"
+#include "pairs_api.h"
 #include "search/search.h"
 
 enum fo_method {
@@ -110,7 +111,7 @@ typedef struct fo_solver {
         struct { double shift; int32_t forgotten, unknown; } newton;
         struct { double rz, goal, top; int64_t k; int32_t plain, forgotten, unknown, spare; } newton_cg;
         fo_region region;              /* what region.c knows; the methods' own come behind it */
-        struct { fo_region region; double g, low, diagonal, eigen_low, eigen_high, norm, next; int32_t known, unknown, mixed, spare; } trust;
+        struct { fo_region region; double g, low, eigen_low, eigen_high, norm, next; int32_t known, unknown, mixed, spare; } trust;
         struct { fo_region region; double rr, goal, top, gp, pp, ghg, ghp, php; int64_t k; int32_t known, unknown; } trust_cg;
     } m;
     int64_t at[FO_PLACES];         /* offsets in bytes from the block's start; 0: absent */
@@ -124,7 +125,7 @@ int64_t fo_solver_bytes(int width, int64_t n, const fo_options *o);
 /* Lays a solver out in a 64-byte aligned block of that size. The caller then writes x0 to FO_XT. */
 void fo_begin(void *block, int width, int64_t n, const fo_options *o);
 /* blas is read by newton, saddle_free, trust and bfgs with variant "blas" alone; else it may be NULL. */
-int fo_advance(fo_solver *s, const struct fo_blas *blas);
+int fo_advance(fo_solver *s, const fo_blas *blas);
 void *fo_vector(fo_solver *s, int place);
 /* Is this block, of so many bytes, the state of a solver of this build? Nothing in it is trusted before. */
 int fo_solver_valid(const void *block, int64_t bytes);
@@ -137,6 +138,6 @@ void fo_default_options(fo_options *o, int method, int width, int64_t n);
 /* A compiled objective: f, and the gradient to g. Vectors have the solver's width. */
 typedef double (*fo_objective)(int64_t n, const void *x, void *g, void *user);
 /* Runs until it stops (FO_STOPPED), something else than an evaluation is asked for, or `budget` evaluations were made (FO_EVALUATE: call again). */
-int fo_run(fo_solver *s, const struct fo_blas *blas, fo_objective fun, void *user, int64_t budget);
+int fo_run(fo_solver *s, const fo_blas *blas, fo_objective fun, void *user, int64_t budget);
 
 #endif

@@ -2,7 +2,8 @@
 #include "solver.h"
 
 static const descent_method *const descents[FO_METHODS] = {
-    [FO_METHOD_gd] = &method_gd, [FO_METHOD_bb] = &method_bb, [FO_METHOD_cg] = &method_cg,
+    [FO_METHOD_gd] = &method_gd, [FO_METHOD_bb] = &method_bb, [FO_METHOD_cg] = &method_cg, [FO_METHOD_bfgs] = &method_bfgs,
+    [FO_METHOD_lbfgs] = &method_lbfgs,
     [FO_METHOD_newton] = &method_newton, [FO_METHOD_newton_cg] = &method_newton_cg,
 };
 static const region_method *const regions[FO_METHODS] = {
@@ -199,7 +200,7 @@ double first_of_all(fo_solver *s)
 }
 
 /* ---- the calls that outsiders see ---- */
-int fo_advance(fo_solver *s, const struct fo_blas *blas)
+int fo_advance(fo_solver *s, const fo_blas *blas)
 {
     if (s->resume < 0) return FO_STOPPED;
     const int method = s->o.method;
@@ -207,7 +208,7 @@ int fo_advance(fo_solver *s, const struct fo_blas *blas)
     return s->request;
 }
 
-int fo_run(fo_solver *s, const struct fo_blas *blas, fo_objective fun, void *user, int64_t budget)
+int fo_run(fo_solver *s, const fo_blas *blas, fo_objective fun, void *user, int64_t budget)
 {
     int r = s->resume == 0 ? fo_advance(s, blas) : s->request;
     while (r == FO_EVALUATE && budget-- > 0) {

@@ -18,23 +18,23 @@ matrix_facts matrix_symmetrise(int width, int64_t n, void *h)
     return width == FO_F32 ? symmetrise_f32(n, h) : symmetrise_f64(n, h);
 }
 
-int64_t matrix_factor(const struct fo_blas *blas, int width, int64_t n, const void *h, double shift, void *r)
+int64_t matrix_factor(const fo_blas *blas, int width, int64_t n, const void *h, double shift, void *r)
 {
     return width == FO_F32 ? factor_f32(blas, n, h, shift, r) : factor_f64(blas, n, h, shift, r);
 }
 
-void matrix_solve(const struct fo_blas *blas, int width, int64_t n, int64_t k, const void *r, void *x)
+void matrix_solve(const fo_blas *blas, int width, int64_t n, int64_t k, const void *r, void *x)
 {
     if (width == FO_F32) solve_f32(blas, n, k, r, x);
     else solve_f64(blas, n, k, r, x);
 }
 
-double matrix_bound(const struct fo_blas *blas, int width, int64_t n, int64_t k, const void *h, double shift, const void *r, void *w)
+double matrix_bound(const fo_blas *blas, int width, int64_t n, int64_t k, const void *h, double shift, const void *r, void *w)
 {
     return width == FO_F32 ? bound_f32(blas, n, k, h, shift, r, w) : bound_f64(blas, n, k, h, shift, r, w);
 }
 
-int64_t matrix_eigen(const struct fo_blas *blas, int width, int64_t n, void *h, void *values, void *work)
+int64_t matrix_eigen(const fo_blas *blas, int width, int64_t n, void *h, void *values, void *work)
 {
     return width == FO_F32 ? eigen_f32(blas, n, h, values, work) : eigen_f64(blas, n, h, values, work);
 }

@@ -32,7 +32,7 @@ static void layout(plan *p)
 static void forget(fo_solver *s) { s->m.newton.forgotten = 1; }
 
 /* FO_D = -(H + shift I)^-1 g; 0 if no shift will do. */
-static int regularized(fo_solver *s, const struct fo_blas *blas, matrix_facts h)
+static int regularized(fo_solver *s, const fo_blas *blas, matrix_facts h)
 {
     space v = space_of(s);
     const double least = fmax(0.25 * s->m.newton.shift, h.norm > 0 ? 1e-3 * h.norm : 1);
@@ -52,7 +52,7 @@ static int regularized(fo_solver *s, const struct fo_blas *blas, matrix_facts h)
 }
 
 /* FO_D = -|H|^-1 g; 0 if LAPACK found no eigenvalues. */
-static int saddle_free(fo_solver *s, const struct fo_blas *blas)
+static int saddle_free(fo_solver *s, const fo_blas *blas)
 {
     space v = space_of(s);
     const int64_t row = s->n * (s->width == FO_F32 ? 4 : 8);
@@ -69,7 +69,7 @@ static int saddle_free(fo_solver *s, const struct fo_blas *blas)
     return 1;
 }
 
-static int direction(fo_solver *s, const struct fo_blas *blas)
+static int direction(fo_solver *s, const fo_blas *blas)
 {
     BEGIN(s->inner);
     if (!s->m.newton.forgotten) {
@@ -103,6 +103,6 @@ static double first(fo_solver *s)
     return 1;
 }
 
-static void update(fo_solver *s, const struct fo_blas *blas) { (void)s; (void)blas; }
+static void update(fo_solver *s, const fo_blas *blas) { (void)s; (void)blas; }
 
 const descent_method method_newton = { layout, NULL, direction, first, update, forget };

@@ -21,7 +21,7 @@ static void layout(plan *p)
 
 static void forget(fo_solver *s) { s->m.newton_cg.forgotten = 1; }
 
-static int direction(fo_solver *s, const struct fo_blas *blas)
+static int direction(fo_solver *s, const fo_blas *blas)
 {
     (void)blas;
     space v = space_of(s);
@@ -91,6 +91,6 @@ static double first(fo_solver *s)
     return 1;
 }
 
-static void update(fo_solver *s, const struct fo_blas *blas) { (void)s; (void)blas; }
+static void update(fo_solver *s, const fo_blas *blas) { (void)s; (void)blas; }
 
 const descent_method method_newton_cg = { layout, NULL, direction, first, update, forget };

@@ -25,7 +25,7 @@ static matrix_facts FN(symmetrise)(int64_t n, REAL *h)
     return f;
 }
 
-static int64_t FN(factor)(const struct fo_blas *blas, int64_t n, const REAL *h, double shift, REAL *r)
+static int64_t FN(factor)(const fo_blas *blas, int64_t n, const REAL *h, double shift, REAL *r)
 {
     char uplo = 'U';
     int order = (int)n, info = 0;
@@ -35,14 +35,14 @@ static int64_t FN(factor)(const struct fo_blas *blas, int64_t n, const REAL *h, 
     return info;
 }
 
-static void FN(solve)(const struct fo_blas *blas, int64_t n, int64_t k, const REAL *r, REAL *x)
+static void FN(solve)(const fo_blas *blas, int64_t n, int64_t k, const REAL *r, REAL *x)
 {
     char uplo = 'U';
     int order = (int)k, one = 1, stride = (int)n, info = 0;
     if (k > 0) BLAS(potrs)(&uplo, &order, &one, r, &stride, x, &order, &info);
 }
 
-static double FN(bound)(const struct fo_blas *blas, int64_t n, int64_t k, const REAL *h, double shift, const REAL *r, REAL *w)
+static double FN(bound)(const fo_blas *blas, int64_t n, int64_t k, const REAL *h, double shift, const REAL *r, REAL *w)
 {
     const REAL *a = h + (k - 1) * n;
     double curvature = a[k - 1] + shift, vv = 1;
@@ -55,7 +55,7 @@ static double FN(bound)(const struct fo_blas *blas, int64_t n, int64_t k, const 
     return curvature / vv;
 }
 
-static int64_t FN(eigen)(const struct fo_blas *blas, int64_t n, REAL *h, REAL *values, void *work)
+static int64_t FN(eigen)(const fo_blas *blas, int64_t n, REAL *h, REAL *values, void *work)
 {
     char job = 'V', uplo = 'U';
     int order = (int)n, reals = (int)(1 + 6 * n + 2 * n * n), ints = (int)(3 + 5 * n), info = 0;

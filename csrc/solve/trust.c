@@ -34,8 +34,8 @@ static void steepest_step(fo_solver *s, double radius)
     s->m.region.on_border = 1;
 }
 
-/* A unit vector to FO_Z for which z.(H + lambda I) z, returned, is near the least eigenvalue; *zz = z . (the one before). FO_W: scratch. */
-static double least_eigenvector(fo_solver *s, const struct fo_blas *blas)
+/* A unit vector to FO_Z for which z.(H + lambda I) z, returned, is near the least eigenvalue. FO_W: scratch. */
+static double least_eigenvector(fo_solver *s, const fo_blas *blas)
 {
     space v = space_of(s);
     double size = 1, sigma = (double)INFINITY;
@@ -59,7 +59,7 @@ static double least_eigenvector(fo_solver *s, const struct fo_blas *blas)
 static double inside(const interval *in) { return fmax(sqrt(in->low * in->up), in->low + 0.01 * (in->up - in->low)); }
 
 /* With FO_FACTOR of H + lambda I: the step to FO_D if it is good enough or `last`; else a better interval and lambda. */
-static int try_step(fo_solver *s, const struct fo_blas *blas, interval *in, int last)
+static int try_step(fo_solver *s, const fo_blas *blas, interval *in, int last)
 {
     space v = space_of(s);
     fo_region *q = &s->m.region;
@@ -126,7 +126,7 @@ static int try_step(fo_solver *s, const struct fo_blas *blas, interval *in, int 
     return 0;
 }
 
-static void solve(fo_solver *s, const struct fo_blas *blas)
+static void solve(fo_solver *s, const fo_blas *blas)
 {
     const double eps = s->width == FO_F32 ? FLT_EPSILON : DBL_EPSILON, ask = s->m.trust.g / s->m.region.radius;
     interval in = { fmax(fmax(s->m.trust.low, ask - s->m.trust.eigen_high), 0), 0, 0, 1 };
@@ -152,7 +152,7 @@ static void solve(fo_solver *s, const struct fo_blas *blas)
     steepest_step(s, 0);                                 /* nothing could be factored: predicted = 0 */
 }
 
-static int propose(fo_solver *s, const struct fo_blas *blas)
+static int propose(fo_solver *s, const fo_blas *blas)
 {
     BEGIN(s->inner);
     if (!s->m.region.rejected) {

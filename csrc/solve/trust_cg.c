@@ -74,7 +74,7 @@ static void shorter(fo_solver *s)
 }
 
 /* ---- conjugate gradients ---- */
-static int propose(fo_solver *s, const struct fo_blas *blas)
+static int propose(fo_solver *s, const fo_blas *blas)
 {
     (void)blas;
     space v = space_of(s);

@@ -180,9 +180,6 @@ cdef extern from "fastopt.h" nogil:
         const char *name
         const char *variants
 
-    ctypedef struct fo_blas:
-        pass
-
     ctypedef double (*fo_objective)(int64_t n, const void *x, void *g, void *user) noexcept nogil
 
     enum:
@@ -217,6 +214,115 @@ cdef extern from "fastopt.h" nogil:
         int resume
         int result
 
+    ctypedef struct fo_blas_f32:
+        void (*symv)(const char *uplo, const int *n, const float *alpha, const float *a, const int *lda,
+                     const float *x, const int *incx, const float *beta, float *y, const int *incy) noexcept nogil
+        void (*syr2)(const char *uplo, const int *n, const float *alpha, const float *x, const int *incx,
+                     const float *y, const int *incy, float *a, const int *lda) noexcept nogil
+        void (*gemv)(const char *trans, const int *m, const int *n, const float *alpha, const float *a,
+                     const int *lda, const float *x, const int *incx, const float *beta, float *y,
+                     const int *incy) noexcept nogil
+        void (*trsv)(const char *uplo, const char *trans, const char *diag, const int *n, const float *a,
+                     const int *lda, float *x, const int *incx) noexcept nogil
+        void (*potrf)(const char *uplo, const int *n, float *a, const int *lda, int *info) noexcept nogil
+        void (*potrs)(const char *uplo, const int *n, const int *nrhs, const float *a, const int *lda, float *b,
+                      const int *ldb, int *info) noexcept nogil
+        void (*syevd)(const char *jobz, const char *uplo, const int *n, float *a, const int *lda, float *w,
+                      float *work, const int *lwork, int *iwork, const int *liwork, int *info) noexcept nogil
+        void (*sytrf)(const char *uplo, const int *n, float *a, const int *lda, int *ipiv, float *work,
+                      const int *lwork, int *info) noexcept nogil
+        void (*sytrs)(const char *uplo, const int *n, const int *nrhs, const float *a, const int *lda,
+                      const int *ipiv, float *b, const int *ldb, int *info) noexcept nogil
+
+    ctypedef struct fo_blas_f64:
+        void (*symv)(const char *uplo, const int *n, const double *alpha, const double *a, const int *lda,
+                     const double *x, const int *incx, const double *beta, double *y, const int *incy) noexcept nogil
+        void (*syr2)(const char *uplo, const int *n, const double *alpha, const double *x, const int *incx,
+                     const double *y, const int *incy, double *a, const int *lda) noexcept nogil
+        void (*gemv)(const char *trans, const int *m, const int *n, const double *alpha, const double *a,
+                     const int *lda, const double *x, const int *incx, const double *beta, double *y,
+                     const int *incy) noexcept nogil
+        void (*trsv)(const char *uplo, const char *trans, const char *diag, const int *n, const double *a,
+                     const int *lda, double *x, const int *incx) noexcept nogil
+        void (*potrf)(const char *uplo, const int *n, double *a, const int *lda, int *info) noexcept nogil
+        void (*potrs)(const char *uplo, const int *n, const int *nrhs, const double *a, const int *lda, double *b,
+                      const int *ldb, int *info) noexcept nogil
+        void (*syevd)(const char *jobz, const char *uplo, const int *n, double *a, const int *lda, double *w,
+                      double *work, const int *lwork, int *iwork, const int *liwork, int *info) noexcept nogil
+        void (*sytrf)(const char *uplo, const int *n, double *a, const int *lda, int *ipiv, double *work,
+                      const int *lwork, int *info) noexcept nogil
+        void (*sytrs)(const char *uplo, const int *n, const int *nrhs, const double *a, const int *lda,
+                      const int *ipiv, double *b, const int *ldb, int *info) noexcept nogil
+
+    ctypedef struct fo_blas:
+        fo_blas_f32 s
+        fo_blas_f64 d
+
+    enum:
+        FO_PAIRS_MAX
+        FO_PAIRS_DIRECT
+
+    ctypedef struct fo_pairs:
+        Py_ssize_t n
+        int width
+        int m
+        int count
+        int head
+        double gamma
+
+    ctypedef struct fo_pair_sums:
+        double sy
+        double yy
+        double ss
+        double gg
+        double sg
+        double yg
+        double largest
+
+    ctypedef struct fo_columns:
+        int width
+        int careful
+        int wide
+        Py_ssize_t n
+        Py_ssize_t p
+        const void *data
+        Py_ssize_t step
+        const void *rows
+        const int64_t *start
+        const double *means
+        const void *ones
+        double mass
+
+    enum:
+        FO_DESCENT_MORE
+
+    ctypedef struct fo_descent:
+        fo_columns x
+        const void *y
+        double yy
+        const double *norms
+        double a
+        double b
+        double gap_wanted
+        int64_t most
+        int positive
+        int screening
+        int threads
+        const fo_bits *bits
+        double *w
+        void *r
+        double *q
+        int fresh
+        int64_t *alive
+        int64_t *working
+        void *order
+        double *rank
+        double gap
+        double primal
+        int64_t sweeps
+        int64_t checks
+        int64_t screened
+
     # All calls into csrc, as pointers: runtime.pyx links csrc, the other modules borrow these.
     ctypedef struct fo_api:
         int (*get_num_threads)() noexcept nogil
@@ -250,6 +356,38 @@ cdef extern from "fastopt.h" nogil:
         int (*search_advance)(fo_search *q, double f, double df) noexcept nogil
         const char *(*search_name)(int kind) noexcept nogil
         const char *(*search_reason)(int why) noexcept nogil
+        Py_ssize_t (*triangle_elements)(int width, Py_ssize_t n) noexcept nogil
+        size_t (*triangle_scratch)(int width, Py_ssize_t n) noexcept nogil
+        void (*triangle_identity)(int width, Py_ssize_t n, void *h, double gamma) noexcept nogil
+        void (*triangle_pack)(int width, Py_ssize_t n, const void *a, void *h) noexcept nogil
+        void (*triangle_unpack)(int width, Py_ssize_t n, const void *h, const void *s, const void *w,
+                                void *out) noexcept nogil
+        void (*triangle_pass)(int width, Py_ssize_t n, void *h, const void *s, const void *w, const void *g, void *u,
+                              void *scratch, int threads) noexcept nogil
+        void (*triangle_floor)(int width, Py_ssize_t n, void *h, int threads, int repeat) noexcept nogil
+        void (*dense_pass)(const fo_blas *blas, int width, Py_ssize_t n, void *a, const void *s, const void *w,
+                           const void *g, void *u) noexcept nogil
+        void (*dense_unpack)(int width, Py_ssize_t n, const void *a, const void *s, const void *w,
+                             void *out) noexcept nogil
+        size_t (*pairs_bytes)(int width, Py_ssize_t n, int m) noexcept nogil
+        size_t (*pairs_scratch)(int width, Py_ssize_t n, int m) noexcept nogil
+        void (*pairs_begin)(void *block, int width, Py_ssize_t n, int m) noexcept nogil
+        void (*pairs_reset)(void *block) noexcept nogil
+        void (*pairs_measure)(void *block, const void *x, const void *xt, const void *g, const void *gt,
+                              fo_pair_sums *out, void *scratch, int threads) noexcept nogil
+        void (*pairs_damp)(void *block, double theta, const void *gt, fo_pair_sums *out, void *scratch,
+                           int threads) noexcept nogil
+        void (*pairs_accept)(void *block) noexcept nogil
+        void (*pairs_reject)(void *block) noexcept nogil
+        double (*pairs_direction)(void *block, const void *gt, void *d, void *scratch, int threads) noexcept nogil
+        double (*pairs_two_loop)(const void *block, const void *gt, void *d, void *scratch,
+                                 int threads) noexcept nogil
+        double (*pairs_product)(const void *block, const void *v, void *out, void *scratch,
+                                int threads) noexcept nogil
+        void (*pairs_get)(const void *block, int age, void *s, void *y) noexcept nogil
+        void (*column_norms)(const fo_columns *x, double *norms, int threads) noexcept nogil
+        void (*descent_begin)(fo_descent *s) noexcept nogil
+        int (*descend)(fo_descent *s, int64_t budget) noexcept nogil
 
     const fo_api *fo_get_api()
     const char *fo_isa_name(int i)
