@@ -2,7 +2,7 @@
  *
  * A step d of length <= radius comes with how far the model falls along it; it is taken if f falls by more than eta of that. Rounding of f
  * is added to both (CGT 17.4.2), so that steps within it are taken as the model says: near a minimum the gradient still gets smaller.
- * Where less than half the digits of f would change and f did not fall, the slopes at both ends say whether it does.
+ * Where less than half the digits of f would change and f did not fall, the slopes at both ends say whether the step is taken.
  * A refused step shrinks the radius to where the parabola through f, g.d and the trial has its minimum, to 1/2 of the step at most
  * and 1/4 at least. The point stays and the model with it: nothing but f is asked for again. A step to the border that fell by
  * more than 3/4 of the model doubles the radius, and triples it where f followed the model to a tenth.
@@ -36,11 +36,11 @@ static double shrunk(const fo_solver *s)
     return s->slope < 0 && bend > 0 && isfinite(t) ? fmin(fmax(t, 0.25), 0.5) : 0.25;
 }
 
-/* Is what the model and f say about this step less than half the digits of f? */
+/* Is what the model and f say about this step less than half the digits of f? Not after a longer step was refused: there f did tell. */
 static int within_half(const fo_solver *s)
 {
     double half = sqrt(s->width == FO_F32 ? FLT_EPSILON : DBL_EPSILON) * fabs(s->f);
-    return s->m.region.predicted <= half && fabs(s->ft - s->f) <= half;
+    return !s->m.region.rejected && s->m.region.predicted <= half && fabs(s->ft - s->f) <= half;
 }
 
 static double ratio(const fo_solver *s)
