@@ -45,7 +45,7 @@ static int within_half(const fo_solver *s)
 
 static double ratio(const fo_solver *s)
 {
-    double noise = rounding(s);
+    double noise = s->m.region.rejected ? 0 : rounding(s);       /* after a longer step was refused f does tell */
     double by_value = (s->f - s->ft + noise) / (s->m.region.predicted + noise);
     if (!(s->have & FO_WANT_G) || !within_half(s)) return by_value;
     return fmax(by_value, -0.5 * (s->slope + s->slope_t) / s->m.region.predicted);
@@ -140,8 +140,8 @@ int region_advance(fo_solver *s, const region_method *m, const fo_blas *blas)
 no_step:
     /* The model falls nowhere, or the step is too short to move x. After steps with a clear promise were refused, f or its
      * derivatives are wrong, or f is not the function it was: asked once more, at x. */
-    if (s->m.region.rejected == 0 || !isfinite(s->ft) || s->ft == s->f) {
-        r = s->m.region.rejected && !isfinite(s->ft) ? FO_TRUST_COLLAPSED : FO_PRECISION;
+    if (s->m.region.rejected == 0 || !isfinite(s->ft)) {
+        r = s->m.region.rejected ? FO_TRUST_COLLAPSED : FO_PRECISION;
         goto stop;
     }
     vec_copy(s, FO_X, FO_XT);
