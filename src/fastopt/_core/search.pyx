@@ -35,7 +35,7 @@ cdef class Search:
         cdef double from_, scale
         from_ = f0 if reference is None else reference
         scale = abs(f0) if scale_f is None else scale_f
-        if from_ < f0 or not eps_f >= 0 or scale < 0 or max_trials < 1 or not 0 <= approximate <= 2:
+        if from_ < f0 or not eps_f >= 0 or not scale >= 0 or max_trials < 1 or not 0 <= approximate <= 2:
             raise ValueError(f"reference is {from_}, eps_f {eps_f}, scale_f {scale}, max_trials {max_trials}, approximate "
                              f"{approximate}; reference >= f0, eps_f >= 0, scale_f >= 0, max_trials >= 1 and "
                              "approximate 0, 1 or 2 are needed")
