@@ -16,8 +16,8 @@
  *     SLOPE    h'(y) >= 0: secant^2, and bisection where that has not shortened the interval by GAMMA (L1, L2)
  * Every trial lies strictly between the ends and becomes one of them, so that none is seen twice.
  * Departures: B2 contracts [a, c] for the last good a, not [0, c]. S1 is a cubic where values tell, and S2 is left out while y is
- * higher than x: from a trial far too long both would creep (they need half the trials then). Where ten contractions, or values within rounding, show no
- * bracket, the slack grows (CG_DESCENT 5 and later), and the end at which contraction began counts as low if it then is.
+ * higher than x: from a trial far too long both would creep. Where ten contractions, or values within rounding, show no bracket, the
+ * slack grows (as in later versions of CG_DESCENT), and the end at which contraction began counts as low if it then is.
  *
  * Keeps: z, fz, dz: OPEN: the last x; HIGH: y as it was when contraction began; SLOPE: the end that the last trial replaced, on
  * the side `stage` (-1: x, 1: y). turn: of secant^2. width: of the interval when it began. rounds: contractions. wall: WALL's y.

@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from search_phis import SMOOTH, run  # noqa: E402
-
-from fastopt._core.search import NAMES  # noqa: E402
+from fastopt._core.search import NAMES
+from search_phis import SMOOTH, run
 
 found = {}
 for kind in NAMES:
