@@ -1,15 +1,17 @@
-/* machine.h: functions that return to ask for something and go on where they were when called again (protothreads).
+/* machine.h: a function that stops in the middle to ask its caller something and goes on there when called again.
  *
- * A machine is a function of one struct whose member `resume` is 0 before the first call. Between BEGIN and END it reads as one
- * straight text; WAIT(m, number, value) returns `value`, and the next call goes on behind it. Numbers are written out, distinct
- * and never used again for another place, since structs are saved in files. Local variables do not survive a WAIT, and a `switch`
- * may not enclose one. A machine that has ended, or a number that no WAIT has, falls through END.
+ * `at` is an int in the state, 0 at first. Between BEGIN and END the function reads as one straight loop; WAIT returns `value` and the
+ * next call goes on behind it. Numbers of waits are written out, since they are saved with the state; within a function each is used
+ * once. Local variables do not survive a WAIT: what must, lives in the state.
  */
 #ifndef FO_MACHINE_H
 #define FO_MACHINE_H
-
-#define BEGIN(m) switch ((m)->resume) { case 0:
-#define WAIT(m, number, value) do { (m)->resume = (number); return (value); case (number):; } while (0)
-#define END(m) default:; } (m)->resume = -1
-
+#if defined(__GNUC__)
+#define MACHINE_FALL __attribute__((fallthrough))
+#else
+#define MACHINE_FALL (void)0
+#endif
+#define BEGIN(at) switch (at) { case 0:
+#define WAIT(at, number, value) do { (at) = (number); return (value); case (number):; } while (0)
+#define END(at) default:; } (at) = -1
 #endif

@@ -27,16 +27,16 @@ static double shorter(const fo_search *q)
 
 int fo_backtracking(fo_search *q)
 {
-    BEGIN(q);
+    BEGIN(q->resume);
     q->next = q->first;
     for (;;) {
         q->want_slope = q->approximate && -q->c1 * q->df0 * q->next <= q->slack;
-        WAIT(q, 1, FO_SEARCH_EVALUATE);
+        WAIT(q->resume, 1, FO_SEARCH_EVALUATE);
         if (sufficient(q)) return done(q, sufficient(q));
         q->next = shorter(q);
         q->x = q->finite ? q->alpha : 0;
         q->fx = q->f;
     }
-    END(q);
+    END(q->resume);
     return failed(q, FO_WHY_INTERVAL);                          /* a damaged state */
 }

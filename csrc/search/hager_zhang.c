@@ -123,12 +123,12 @@ static double secant_squared(fo_search *q)
 
 int fo_hager_zhang(fo_search *q)
 {
-    BEGIN(q);
+    BEGIN(q->resume);
     q->want_slope = 1;
     move_up(q, 0, q->f0, q->df0 - tilt(q));
     q->next = q->first;
     for (;;) {
-        WAIT(q, 1, FO_SEARCH_EVALUATE);
+        WAIT(q->resume, 1, FO_SEARCH_EVALUATE);
         if (q->finite) {
             if (armijo(q) && weak_curvature(q)) return done(q, FO_WHY_WEAK_WOLFE);
             if (approximate_armijo(q) && weak_curvature(q)) return done(q, FO_WHY_APPROXIMATE_WOLFE);
@@ -145,6 +145,6 @@ int fo_hager_zhang(fo_search *q)
         if (q->bracket != OPEN) q->next = between(q->next, q->x, q->y);
         else if (q->x >= q->most) return failed(q, FO_WHY_AT_MAX);
     }
-    END(q);
+    END(q->resume);
     return failed(q, FO_WHY_INTERVAL);                          /* a damaged state */
 }

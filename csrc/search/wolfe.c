@@ -77,7 +77,7 @@ static void interval(fo_search *q)
 
 int fo_wolfe(fo_search *q)
 {
-    BEGIN(q);
+    BEGIN(q->resume);
     q->want_slope = 1;
     q->stage = 1;
     q->fx = q->fy = q->f0;
@@ -87,7 +87,7 @@ int fo_wolfe(fo_search *q)
     q->width = q->most - q->min_alpha;
     q->width1 = 2 * q->width;
     for (;;) {
-        WAIT(q, 1, FO_SEARCH_EVALUATE);
+        WAIT(q->resume, 1, FO_SEARCH_EVALUATE);
         if (q->finite) {
             if (armijo(q) && fabs(q->df) <= -q->c2 * q->df0) return done(q, FO_WHY_STRONG_WOLFE);
             if (approximate_armijo(q) && weak_curvature(q)) return done(q, FO_WHY_APPROXIMATE_WOLFE);
@@ -119,6 +119,6 @@ int fo_wolfe(fo_search *q)
             if (q->alpha >= q->most) return failed(q, FO_WHY_AT_MAX);
         }
     }
-    END(q);
+    END(q->resume);
     return failed(q, FO_WHY_INTERVAL);                          /* a damaged state */
 }
