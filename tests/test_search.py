@@ -160,6 +160,45 @@ def test_no_more_trials_than_scipy(kind: str, c1: float, c2: float) -> None:
     assert sum(ours) <= sum(theirs)
 
 
+def test_same_trials_as_scipy_one_by_one() -> None:
+    """Where nothing is rounded, the strong Wolfe search is More and Thuente's: the same alphas in the same order, on rough phis too."""
+    solved = 0
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        at, bend = rng.uniform(0.1, 5), rng.uniform(0, 1.5, 3)
+        waves, shifts = rng.uniform(0.5, 8, 3), rng.uniform(0, 6, 3)
+
+        def phi(
+            a: float, at: Any = at, bend: Any = bend, waves: Any = waves, shifts: Any = shifts
+        ) -> tuple[float, float]:
+            angle = waves * a + shifts
+            return (
+                float((a - at) ** 2 + bend @ np.cos(angle)),
+                float(2 * (a - at) - (bend * waves) @ np.sin(angle)),
+            )
+
+        f0, df0 = phi(0.0)
+        if df0 > -1e-3:
+            continue
+        theirs: list[float] = []
+
+        def value(a: float, theirs: list[float] = theirs, phi: Phi = phi) -> float:
+            theirs.append(float(a))
+            return phi(a)[0]
+
+        c1, c2 = float(10 ** rng.uniform(-4, -0.5)), float(rng.uniform(0.35, 0.9))
+        first = float(10 ** rng.uniform(-2, 1.5))
+        search = DCSRCH(value, lambda a, phi=phi: phi(a)[1], c1, c2, 1e-14, 1e-100, 1e100)
+        found = search(first, phi0=f0, derphi0=df0, maxiter=40)[0]
+        r = checked("wolfe", phi, first=first, c1=c1, c2=c2, approximate=0)
+        n = min(len(theirs), len(r.alphas))
+        assert r.alphas[:n] == pytest.approx(theirs[:n], rel=1e-6), seed
+        if found is not None:
+            assert len(r.alphas) == len(theirs), seed
+            solved += 1
+    assert solved > 150
+
+
 # ---- phis that are not finite somewhere ----
 
 
@@ -327,6 +366,24 @@ def test_slack_grows_where_noise_hides_the_bracket() -> None:
     assert all(ends)
 
 
+def raised(a: float) -> tuple[float, float]:
+    """1 + 1e-13 (a - 10)^2 where phi(0) alone came out 5e-11 too low; NaN from 50 on."""
+    return (1 + 1e-13 * (a - 10) ** 2 + 5e-11 * (a > 0), 2e-13 * (a - 10)) if a < 50 else (math.nan, math.nan)
+
+
+@pytest.mark.parametrize("first", [1.0, 60.0])
+def test_slack_that_grew_goes_on_beyond_where_contraction_began(first: float) -> None:
+    """Values say "too far" from the first trial on, slopes say "further": contraction comes first, then the minimum beyond, short of
+    what was seen not to be finite."""
+    r = checked("hager_zhang", raised, first=first, c1=0.1, c2=0.3, eps_f=1e-13)
+    began = next(a for a in r.alphas if a < 50)
+    turn = next(i for i, a in enumerate(r.alphas) if i > 0 and began < a < 50 and r.alphas[i - 1] < began)
+    assert r.search.slack == pytest.approx(1e-10)
+    assert all(a < began for a in r.alphas[r.alphas.index(began) + 1 : turn])
+    assert all(a > began for a in r.alphas[turn:])
+    assert r.search.why == "approximate_wolfe" and 7 - 1e-9 <= r.alphas[-1] < 20
+
+
 # ---- phis that break what searches assume ----
 
 
@@ -404,6 +461,13 @@ def test_nonmonotone_reference() -> None:
         r = checked(kind, partial(parabola, at=1.0), first=2.2, reference=3.0, c2=0.9)
         assert r.alphas == [2.2] or kind == "wolfe"
         assert len(checked(kind, partial(parabola, at=1.0), first=2.2, c2=0.9).alphas) > 1
+
+
+def test_backtracking_forgets_a_trial_that_was_not_finite() -> None:
+    """The trial after it starts from the parabola again, not from the half that stands for "nothing known"."""
+    phi = beyond(partial(parabola, at=0.15), 0.5, (math.inf, math.inf))
+    r = checked("backtracking", lambda a: (phi(a)[0], math.nan if a else phi(a)[1]), first=4.0, c1=0.4)
+    assert r.alphas[:2] == pytest.approx([4.0, 0.4]) and r.alphas[2] == pytest.approx(0.15)
 
 
 def test_backtracking_asks_for_slopes_only_in_rounding() -> None:
