@@ -103,6 +103,117 @@ cdef extern from "fastopt.h" nogil:
                             double delta) noexcept nogil
         Py_ssize_t (*outside)(const void *x, Py_ssize_t n, double low, double high) noexcept nogil
 
+    enum:
+        FO_METHODS
+        FO_STOPPED
+        FO_EVALUATE
+        FO_HESSIAN
+        FO_PRODUCT
+        FO_PRECONDITION
+        FO_ITERATED
+        FO_WANT_F
+        FO_WANT_G
+        FO_METHOD_bfgs
+        FO_X
+        FO_G
+        FO_XT
+        FO_GT
+        FO_V
+        FO_HV
+        FO_Z
+        FO_MATRIX
+        FO_PAIRS
+        FO_BY_CALLBACK
+
+    ctypedef struct fo_options:
+        int method
+        int variant
+        int search
+        int threads
+        int norm
+        int memory
+        int precondition
+        int max_trials
+        int64_t maxiter
+        int64_t maxfev
+        int64_t restart
+        double gtol
+        double ftol
+        double xtol
+        double ftarget
+        double fmin
+        double c1
+        double c2
+        double eps_f
+        double powell
+        double first_step
+        double max_step
+        double radius
+        double max_radius
+        double eta
+
+    ctypedef struct fo_solver:
+        int64_t bytes
+        int64_t n
+        int width
+        int resume
+        int status
+        int want
+        int have
+        int report
+        int request
+        int64_t nit
+        int64_t nfev
+        int64_t njev
+        int64_t nhev
+        int64_t nprod
+        int64_t nprec
+        int64_t resets
+        double f
+        double ft
+        double fbest
+        double gnorm
+        double alpha
+        fo_options o
+
+    ctypedef struct fo_method_info:
+        const char *name
+        const char *variants
+
+    ctypedef double (*fo_objective)(int64_t n, const void *x, void *g, void *user) noexcept nogil
+
+    enum:
+        FO_SEARCHES
+        FO_SEARCH_EVALUATE
+        FO_SEARCH_DONE
+        FO_SEARCH_FAILED
+        FO_WHYS
+
+    ctypedef struct fo_search:
+        int kind
+        double f0
+        double df0
+        double reference
+        double first
+        double min_alpha
+        double max_alpha
+        double c1
+        double c2
+        double eps_f
+        double scale_f
+        int approximate
+        int max_trials
+        double alpha
+        double f
+        double df
+        double slack
+        int want_slope
+        int trials
+        int bad
+        int why
+        int resume
+        int result
+
     ctypedef struct fo_blas_f32:
         void (*symv)(const char *uplo, const int *n, const float *alpha, const float *a, const int *lda,
                      const float *x, const int *incx, const float *beta, float *y, const int *incy) noexcept nogil
@@ -147,6 +258,71 @@ cdef extern from "fastopt.h" nogil:
         fo_blas_f32 s
         fo_blas_f64 d
 
+    enum:
+        FO_PAIRS_MAX
+        FO_PAIRS_DIRECT
+
+    ctypedef struct fo_pairs:
+        Py_ssize_t n
+        int width
+        int m
+        int count
+        int head
+        double gamma
+
+    ctypedef struct fo_pair_sums:
+        double sy
+        double yy
+        double ss
+        double gg
+        double sg
+        double yg
+        double largest
+
+    ctypedef struct fo_columns:
+        int width
+        int careful
+        int wide
+        Py_ssize_t n
+        Py_ssize_t p
+        const void *data
+        Py_ssize_t step
+        const void *rows
+        const int64_t *start
+        const double *means
+        const void *ones
+        double mass
+
+    enum:
+        FO_DESCENT_MORE
+
+    ctypedef struct fo_descent:
+        fo_columns x
+        const void *y
+        double yy
+        const double *norms
+        double a
+        double b
+        double gap_wanted
+        int64_t most
+        int positive
+        int screening
+        int threads
+        const fo_bits *bits
+        double *w
+        void *r
+        double *q
+        int fresh
+        int64_t *alive
+        int64_t *working
+        void *order
+        double *rank
+        double gap
+        double primal
+        int64_t sweeps
+        int64_t checks
+        int64_t screened
+
     # All calls into csrc, as pointers: runtime.pyx links csrc, the other modules borrow these.
     ctypedef struct fo_api:
         int (*get_num_threads)() noexcept nogil
@@ -165,6 +341,21 @@ cdef extern from "fastopt.h" nogil:
                        Py_ssize_t ahead, int threads) noexcept nogil
         void (*copy_rows)(const fo_rows *array, char **out, const uint32_t *order, Py_ssize_t n, Py_ssize_t size,
                           int distance) noexcept nogil
+        const fo_method_info *methods
+        void (*default_options)(fo_options *o, int method, int width, int64_t n) noexcept nogil
+        int64_t (*solver_bytes)(int width, int64_t n, const fo_options *o) noexcept nogil
+        void (*solver_begin)(void *block, int width, int64_t n, const fo_options *o) noexcept nogil
+        int (*solver_valid)(const void *block, int64_t bytes) noexcept nogil
+        int (*solver_advance)(fo_solver *s, const fo_blas *blas) noexcept nogil
+        int (*solver_run)(fo_solver *s, const fo_blas *blas, fo_objective fun, void *user,
+                          int64_t budget) noexcept nogil
+        void (*solver_stop)(fo_solver *s, int status) noexcept nogil
+        void *(*solver_vector)(fo_solver *s, int place) noexcept nogil
+        void (*inverse_hessian)(fo_solver *s, void *out) noexcept nogil
+        void (*search_begin)(fo_search *q) noexcept nogil
+        int (*search_advance)(fo_search *q, double f, double df) noexcept nogil
+        const char *(*search_name)(int kind) noexcept nogil
+        const char *(*search_reason)(int why) noexcept nogil
         Py_ssize_t (*triangle_elements)(int width, Py_ssize_t n) noexcept nogil
         size_t (*triangle_scratch)(int width, Py_ssize_t n) noexcept nogil
         void (*triangle_identity)(int width, Py_ssize_t n, void *h, double gamma) noexcept nogil
@@ -178,6 +369,25 @@ cdef extern from "fastopt.h" nogil:
                            const void *g, void *u) noexcept nogil
         void (*dense_unpack)(int width, Py_ssize_t n, const void *a, const void *s, const void *w,
                              void *out) noexcept nogil
+        size_t (*pairs_bytes)(int width, Py_ssize_t n, int m) noexcept nogil
+        size_t (*pairs_scratch)(int width, Py_ssize_t n, int m) noexcept nogil
+        void (*pairs_begin)(void *block, int width, Py_ssize_t n, int m) noexcept nogil
+        void (*pairs_reset)(void *block) noexcept nogil
+        void (*pairs_measure)(void *block, const void *x, const void *xt, const void *g, const void *gt,
+                              fo_pair_sums *out, void *scratch, int threads) noexcept nogil
+        void (*pairs_damp)(void *block, double theta, const void *gt, fo_pair_sums *out, void *scratch,
+                           int threads) noexcept nogil
+        void (*pairs_accept)(void *block) noexcept nogil
+        void (*pairs_reject)(void *block) noexcept nogil
+        double (*pairs_direction)(void *block, const void *gt, void *d, void *scratch, int threads) noexcept nogil
+        double (*pairs_two_loop)(const void *block, const void *gt, void *d, void *scratch,
+                                 int threads) noexcept nogil
+        double (*pairs_product)(const void *block, const void *v, void *out, void *scratch,
+                                int threads) noexcept nogil
+        void (*pairs_get)(const void *block, int age, void *s, void *y) noexcept nogil
+        void (*column_norms)(const fo_columns *x, double *norms, int threads) noexcept nogil
+        void (*descent_begin)(fo_descent *s) noexcept nogil
+        int (*descend)(fo_descent *s, int64_t budget) noexcept nogil
 
     const fo_api *fo_get_api()
     const char *fo_isa_name(int i)
