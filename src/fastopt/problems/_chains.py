@@ -62,7 +62,8 @@ def _powell_hessian(x: Array) -> Array:
 
 
 @problem(SPECS, "extended_powell_singular", "MGH 22", sizes=Sizes(4, 4), n=12, x0=_tiles(3.0, -1.0, 0.0, 1.0),
-         minimizer=0.0, aliases=("POWELLSG",), note="the Hessian is singular at the minimizer", group="mgh")  # fmt: skip
+         minimizer=0.0, aliases=("POWELLSG",), group="mgh",
+         note="the Hessian is singular at the minimizer")  # fmt: skip
 @problem(SPECS, "powell_singular", "MGH 13", sizes=4, x0=_tiles(3.0, -1.0, 0.0, 1.0), minimizer=0.0,
          note="the Hessian is singular at the minimizer", group="mgh")  # fmt: skip
 @with_hessian(_powell_hessian)
