@@ -80,7 +80,8 @@ def cragglvy(x: Array) -> tuple[Any, Any]:
 
 
 @_listed("CURLY10", "CUTEst CURLY10", sizes=Sizes(11), n=100, x0=lambda n: 1e-4 * np.arange(1, n + 1) / (n + 1),
-         minima={50: -5015.814512066553, 100: -10031.629024133104, 1000: -100316.29024133105, 10000: -1003162.9024133106},
+         minima={50: -5015.814512066553, 100: -10031.629024133104, 1000: -100316.29024133105,
+                 10000: -1003162.9024133106},
          note="narrow curved valleys, negative curvature at x0; the value is the one found from x0")  # fmt: skip
 def curly10(x: Array) -> tuple[Any, Any]:
     """f = sum q_i (q_i (q_i^2 - 20) - 1/10), q_i = x_i + ... + x_{min(i + 10, n)}."""
@@ -167,7 +168,7 @@ def edensch(x: Array) -> tuple[Any, Any]:
     sizes=Sizes(2),
     n=100,
     x0=lambda n: np.arange(1, n + 1) / (n + 1),
-    minima={},
+    minima={50: -0.5274010296749150, 100: -0.5140067861117383, 1000: -0.5014290312675613},
 )
 def fletcbv2(x: Array) -> tuple[Any, Any]:
     """f = (x_1^2 + sum_{i<n} (x_i - x_{i+1})^2 + x_n^2) / 2 - h^2 sum (2 x_i + cos x_i) - x_n, h = 1 / (n + 1)."""
