@@ -194,7 +194,7 @@ def osborne_1(x: Array) -> Residuals:
 
 @_listed("biggs_exp6", "MGH 18", sizes=6, x0=(1.0, 2.0, 1.0, 1.0, 1.0, 1.0), minima=(0.0, 5.6556499254999e-3),
          minimizer=(1.0, 10.0, 1.0, 5.0, 4.0, 3.0), aliases=("BIGGS6",),
-         note="m = 13; 5.65565e-3 is a plateau, b large and a = e, where many methods end")  # fmt: skip
+         note="m = 13; 5.65565e-3 is a saddle with a = e, c = f, where many methods end")  # fmt: skip
 @squares
 def biggs_exp6(x: Array) -> Residuals:
     """r_i = c exp(-t a) - d exp(-t b) + f exp(-t e) - y_i, t = i / 10, y = e^-t - 5 e^-10t + 3 e^-4t."""
