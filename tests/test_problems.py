@@ -196,9 +196,7 @@ def test_other_minima_are_stationary() -> None:
         "freudenstein_roth": (2, "exact"), "biggs_exp6": (6, "lbfgs"), "trigonometric": (10, "exact"),
         "chebyquad": (10, "lbfgs"), "TOINTGSS": (1000, "ncg"),
     }  # fmt: skip
-    several = {
-        name for name in ALL if len(problems.get(name).minima) > 1
-    }
+    several = {name for name in ALL if len(problems.get(name).minima) > 1}
     assert several | {"chebyquad"} == set(routes)
     for name, (n, method) in routes.items():
         p = problems.get(name, n)
