@@ -102,7 +102,7 @@ def _wood_hessian(x: Array) -> Array:
     group="large",
 )
 @problem(SPECS, "wood", "MGH 14", sizes=4, x0=_tiles(-3.0, -1.0), minimizer=1.0, group="mgh",
-         note="a saddle with value 7.8765 lies near (-1, 1, -1, 1): slow methods rest there")  # fmt: skip
+         note="a saddle with value 7.87697 lies near (-1, 1, -1, 1): slow methods rest there")  # fmt: skip
 @with_hessian(_wood_hessian)
 def wood(x: Array) -> tuple[Any, Any]:
     """f = sum over blocks (a, b, c, d) of 100 (b - a^2)^2 + (1 - a)^2 + 90 (d - c^2)^2 + (1 - c)^2
