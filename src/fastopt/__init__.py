@@ -29,6 +29,7 @@ from fastopt.optim import (  # noqa: E402
 
 if TYPE_CHECKING:
     from fastopt import nn as nn
+    from fastopt import problems as problems
 
 __all__ = [
     "SGD",
@@ -52,17 +53,18 @@ __all__ = [
     "flatten",
     "get_num_threads",
     "nn",
+    "problems",
     "schedules",
     "set_num_threads",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    # fastopt.nn needs scipy.special, which takes longer to import than all the rest.
-    if name == "nn":
+    # fastopt.nn needs scipy.special, which takes longer to import than all the rest; problems are for trying out.
+    if name in ("nn", "problems"):
         from importlib import import_module
 
-        return import_module("fastopt.nn")
+        return import_module(f"fastopt.{name}")
     raise AttributeError(f"module 'fastopt' has no attribute {name!r}")
 
 
