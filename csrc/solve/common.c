@@ -46,6 +46,7 @@ static int64_t lay_out(fo_solver *s, int width, int64_t n, const fo_options *o)
 int64_t fo_solver_bytes(int width, int64_t n, const fo_options *o)
 {
     fo_solver s;
+    if (!descents[o->method] && !regions[o->method]) return -1;
     return lay_out(&s, width, n, o);
 }
 
@@ -74,6 +75,12 @@ void vec_copy(fo_solver *s, int from, int to)
 {
     space v = space_of(s);
     memcpy(vec(s, to), vec(s, from), vec_size(&v));
+}
+
+static void vec_fill(fo_solver *s, int place, double value)
+{
+    if (s->width == FO_F32) for (int64_t i = 0; i < s->n; i++) ((float *)vec(s, place))[i] = (float)value;
+    else for (int64_t i = 0; i < s->n; i++) ((double *)vec(s, place))[i] = value;
 }
 
 /* ---- the best point ---- */
@@ -138,7 +145,8 @@ void fo_stop(fo_solver *s, int status)
         exchange(s, FO_X, FO_XB);
         exchange(s, FO_G, FO_GB);
         s->f = s->fbest;
-        if (s->best_at == 1) measure_gradient(s);
+        if (s->best_at == 2) vec_fill(s, FO_G, (double)NAN);            /* only its value was asked for */
+        measure_gradient(s);
         s->best_at = 0;
     }
     s->status = status;

@@ -12,6 +12,9 @@ from fastopt._info import __version__, build_info  # noqa: E402
 from fastopt._threads import get_num_threads, set_num_threads  # noqa: E402
 from fastopt._trees import flatten  # noqa: E402
 from fastopt.data import Batches  # noqa: E402
+
+# Bound now, not late: the function has the name of its folder, which an import would bind instead.
+from fastopt.minimize import Solver, minimize  # noqa: E402
 from fastopt.optim import (  # noqa: E402
     SGD,
     Adadelta,
@@ -44,6 +47,7 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "Rprop",
+    "Solver",
     "StepRecord",
     "__version__",
     "averaging",
@@ -51,6 +55,7 @@ __all__ = [
     "data",
     "flatten",
     "get_num_threads",
+    "minimize",
     "nn",
     "schedules",
     "set_num_threads",

@@ -114,6 +114,8 @@ cdef extern from "fastopt.h" nogil:
         FO_WANT_F
         FO_WANT_G
         FO_METHOD_bfgs
+        FO_METHOD_newton
+        FO_METHOD_trust
         FO_X
         FO_G
         FO_XT
