@@ -71,9 +71,33 @@ int fo_get_num_threads(void) { return atomic_load_explicit(&thread_count, memory
 
 const fo_api *fo_get_api(void)
 {
-    static const fo_api api = { fo_get_num_threads, fo_rule_table, fo_prepare, fo_step, fo_gradient_norm,
-                                fo_count_nonfinite, fo_floor, fo_layers_of, fo_shuffle, fo_draw, fo_gather, fo_copy_rows,
-                                fo_method_table, fo_default_options, fo_solver_bytes, fo_begin, fo_solver_valid,
-                                fo_advance, fo_run, fo_stop, fo_vector, NULL };
+    static const fo_api api = {
+        .get_num_threads = fo_get_num_threads,
+        .rules = fo_rule_table,
+        .prepare = fo_prepare,
+        .step = fo_step,
+        .gradient_norm = fo_gradient_norm,
+        .count_nonfinite = fo_count_nonfinite,
+        .floor = fo_floor,
+        .layers = fo_layers_of,
+        .shuffle = fo_shuffle,
+        .draw = fo_draw,
+        .gather = fo_gather,
+        .copy_rows = fo_copy_rows,
+        .methods = fo_method_table,
+        .default_options = fo_default_options,
+        .solver_bytes = fo_solver_bytes,
+        .solver_begin = fo_begin,
+        .solver_valid = fo_solver_valid,
+        .solver_advance = fo_advance,
+        .solver_run = fo_run,
+        .solver_stop = fo_stop,
+        .solver_vector = fo_vector,
+        .inverse_hessian = NULL,
+        .search_begin = fo_search_begin,
+        .search_advance = fo_search_advance,
+        .search_name = fo_search_name,
+        .search_reason = fo_search_reason,
+    };
     return &api;
 }

@@ -165,6 +165,10 @@ typedef struct {
     void (*solver_stop)(fo_solver *s, int status);
     void *(*solver_vector)(fo_solver *s, int place);
     void (*inverse_hessian)(fo_solver *s, void *out);
+    void (*search_begin)(fo_search *q);                                                              /* these four: search/search.h */
+    int (*search_advance)(fo_search *q, double f, double df);
+    const char *(*search_name)(int kind);
+    const char *(*search_reason)(int why);
 } fo_api;
 const fo_api *fo_get_api(void);
 

@@ -13,5 +13,5 @@
 #endif
 #define BEGIN(at) switch (at) { case 0:
 #define WAIT(at, number, value) do { (at) = (number); return (value); case (number):; } while (0)
-#define END(at) } (at) = -1
+#define END(at) default:; } (at) = -1
 #endif

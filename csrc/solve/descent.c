@@ -67,7 +67,7 @@ static void along(fo_solver *s)
 static int reason(const fo_solver *s)
 {
     const fo_search *q = &s->search;
-    if (q->why == FO_SEARCH_UNBOUNDED) return FO_UNBOUNDED;
+    if (q->why == FO_WHY_UNBOUNDED) return FO_UNBOUNDED;
     if (s->alpha == 0 || fabs(s->ft - s->f) <= rounding(s)) return FO_PRECISION;
     if (q->bad && q->bad == q->trials) return FO_NONFINITE;
     return FO_NOT_DESCENT;

@@ -22,9 +22,9 @@ static double gd_first(fo_solver *s)
 {
     if (s->nit == 0 || !(s->alpha_old > 0) || s->fresh) return first_of_all(s);
     switch (s->o.variant) {
-    case QUADRATIC: return fo_first_quadratic(s->f, s->f_old, s->slope, s->alpha_old);
+    case QUADRATIC: return fo_first_decrease(s->f, s->f_old, s->slope);
     case CONSTANT: return s->alpha_old;
-    default: return s->alpha_old * (s->slope_old / s->slope);           /* the same first-order change as last time */
+    default: return fo_first_slope(s->alpha_old, s->slope_old, s->slope);
     }
 }
 

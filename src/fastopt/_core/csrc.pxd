@@ -187,6 +187,38 @@ cdef extern from "fastopt.h" nogil:
 
     ctypedef double (*fo_objective)(int64_t n, const void *x, void *g, void *user) noexcept nogil
 
+    enum:
+        FO_SEARCHES
+        FO_SEARCH_EVALUATE
+        FO_SEARCH_DONE
+        FO_SEARCH_FAILED
+        FO_WHYS
+
+    ctypedef struct fo_search:
+        int kind
+        double f0
+        double df0
+        double reference
+        double first
+        double min_alpha
+        double max_alpha
+        double c1
+        double c2
+        double eps_f
+        double scale_f
+        int approximate
+        int max_trials
+        double alpha
+        double f
+        double df
+        double slack
+        int want_slope
+        int trials
+        int bad
+        int why
+        int resume
+        int result
+
     # All calls into csrc, as pointers: runtime.pyx links csrc, the other modules borrow these.
     ctypedef struct fo_api:
         int (*get_num_threads)() noexcept nogil
@@ -216,6 +248,10 @@ cdef extern from "fastopt.h" nogil:
         void (*solver_stop)(fo_solver *s, int status) noexcept nogil
         void *(*solver_vector)(fo_solver *s, int place) noexcept nogil
         void (*inverse_hessian)(fo_solver *s, void *out) noexcept nogil
+        void (*search_begin)(fo_search *q) noexcept nogil
+        int (*search_advance)(fo_search *q, double f, double df) noexcept nogil
+        const char *(*search_name)(int kind) noexcept nogil
+        const char *(*search_reason)(int why) noexcept nogil
 
     const fo_api *fo_get_api()
     const char *fo_isa_name(int i)
