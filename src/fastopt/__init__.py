@@ -14,7 +14,8 @@ from fastopt._trees import flatten  # noqa: E402
 from fastopt.data import Batches  # noqa: E402
 
 # Bound now, not late: the function has the name of its folder, which an import would bind instead.
-from fastopt.minimize import Solver, minimize  # noqa: E402
+from fastopt.minimize import Solver, minimize, minimize_many  # noqa: E402
+from fastopt.minimize import scipy_methods as scipy  # noqa: E402
 from fastopt.optim import (  # noqa: E402
     SGD,
     Adadelta,
@@ -56,8 +57,10 @@ __all__ = [
     "flatten",
     "get_num_threads",
     "minimize",
+    "minimize_many",
     "nn",
     "schedules",
+    "scipy",
     "set_num_threads",
 ]
 

@@ -189,6 +189,15 @@ def default_options(str method, dtype, n):
     return all_options(&o)
 
 
+def packed_options(str method, dtype, int64_t n, dict options):
+    """(fo_options as bytes, bytes of one solver) for modules that lay solvers out themselves."""
+    cdef fo_options o
+    cdef int width = FO_F32 if np.dtype(dtype) == np.float32 else FO_F64
+    api().default_options(&o, method_number(method), width, n)
+    set_options(&o, method, options)
+    return (<const char *> &o)[:sizeof(o)], api().solver_bytes(width, n, &o)
+
+
 # ---- compiled objectives ----
 WANTED = "double (int64_t n, const double *x, double *g, void *user), or with float * for float32"
 
@@ -233,6 +242,11 @@ cdef class Compiled:
             raise TypeError(f"the compiled objective takes vectors of {'float' if self.width == FO_F32 else 'double'}; "
                             f"x0 is {'float32' if width == FO_F32 else 'float64'}")
         return 0
+
+    @property
+    def pointers(self):
+        """Addresses of the function and of its user data, as numbers."""
+        return <size_t> self.call, <size_t> self.user
 
     def __call__(self, x):
         """(f, g) at one point: what differences of gradients are made of."""

@@ -112,7 +112,7 @@ OPTIONS: dict[str, tuple[str, Callable[[str, str, Any], Any], frozenset[str]]] =
     "maxfun": ("maxfev", _limit, ALL),
     "threads": ("threads", _whole(1), ALL),
     "search": ("search", _word(solve.SEARCHES), SEARCHING),
-    "c1": ("c1", _real(0, 1, above=True, below=True), SEARCHING),
+    "c1": ("c1", _real(0, 0.5, above=True, below=True), SEARCHING),
     "c2": ("c2", _real(0, 1, above=True, below=True), SEARCHING),
     "eps_f": ("eps_f", _real(0), SEARCHING),
     "max_trials": ("max_trials", _whole(1, 2**31 - 1), SEARCHING),
