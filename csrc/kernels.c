@@ -26,6 +26,8 @@
 #include "loops.h"
 #include "floor.h"
 #include "layers.h"
+#include "triangle.h"
+#include "pairs.h"
 #undef REAL
 #undef NARROW
 #undef SQRT
@@ -53,6 +55,8 @@
 #include "loops.h"
 #include "floor.h"
 #include "layers.h"
+#include "triangle.h"
+#include "pairs.h"
 
 /* ---- flushing of subnormals, for the calls that ask for it; the caller's setting comes back ---- */
 #if defined(__x86_64__) || defined(_M_X64)
@@ -178,10 +182,42 @@ static void lines(void *ctx, ptrdiff_t begin, ptrdiff_t end)
         else lines_f64(job, start, n, sums);
     }
 }
+/* Passes over pairs. The combination walks backwards: what the pass before it read last is still in cache. */
+#define PAIRS_TASK(name, backwards)                                                                                       \
+    static void name(void *ctx, ptrdiff_t begin, ptrdiff_t end)                                                           \
+    {                                                                                                                     \
+        const fo_pairs_job *job = ctx;                                                                                    \
+        for (ptrdiff_t i = begin; i < end; i++) {                                                                         \
+            const ptrdiff_t block = backwards ? fo_blocks(job->at->n) - 1 - i : i;                                        \
+            if (job->at->width == FO_F32) name##_f32(job, block);                                                         \
+            else name##_f64(job, block);                                                                                  \
+        }                                                                                                                 \
+    }
+PAIRS_TASK(pairs_measure, 0)
+PAIRS_TASK(pairs_products, 0)
+PAIRS_TASK(pairs_combine, 1)
+PAIRS_TASK(pairs_sweep, 0)
+PAIRS_TASK(pairs_copy, 0)
 
 #define TEXT_(x) #x
 #define TEXT(x) TEXT_(x)
 #define NAME_(isa) fo_kernels_##isa
 #define NAME(isa) NAME_(isa)
-const fo_kernels NAME(FO_ISA) = { TEXT(FO_ISA), step, squares, floor_step, floor_read, squares_scaled, inspect, lines_block, lines,
-                                     { &layers_f32, &layers_f64 } };
+const fo_kernels NAME(FO_ISA) = {
+    .isa = TEXT(FO_ISA),
+    .step = step,
+    .squares = squares,
+    .floor_step = floor_step,
+    .floor_read = floor_read,
+    .squares_scaled = squares_scaled,
+    .inspect = inspect,
+    .lines_block = lines_block,
+    .lines = lines,
+    .layers = { &layers_f32, &layers_f64 },
+    .pairs_measure = pairs_measure,
+    .pairs_products = pairs_products,
+    .pairs_combine = pairs_combine,
+    .pairs_sweep = pairs_sweep,
+    .pairs_copy = pairs_copy,
+    .triangle = { &triangle_f32, &triangle_f64 },
+};

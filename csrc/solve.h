@@ -8,6 +8,8 @@
 #define FO_SOLVE_H
 #include <stddef.h>
 #include <stdint.h>
+#include "blas.h"
+#include "pairs_api.h"
 #include "search/search.h"
 
 enum fo_method {
@@ -103,7 +105,6 @@ typedef struct fo_solver {
     int64_t at[FO_PLACES];         /* offsets in bytes from the block's start; 0: absent */
 } fo_solver;
 
-typedef struct fo_blas fo_blas;      /* blas.h */
 
 typedef struct { const char *name, *variants; } fo_method_info;
 extern const fo_method_info fo_method_table[FO_METHODS];
@@ -113,7 +114,7 @@ int64_t fo_solver_bytes(int width, int64_t n, const fo_options *o);
 /* Lays a solver out in a 64-byte aligned block of that size. The caller then writes x0 to FO_XT. */
 void fo_begin(void *block, int width, int64_t n, const fo_options *o);
 /* blas is read by newton, saddle_free, trust and bfgs with variant "blas" alone; else it may be NULL. */
-int fo_advance(fo_solver *s, const struct fo_blas *blas);
+int fo_advance(fo_solver *s, const fo_blas *blas);
 void *fo_vector(fo_solver *s, int place);
 /* Is this block, of so many bytes, the state of a solver of this build? Nothing in it is trusted before. */
 int fo_solver_valid(const void *block, int64_t bytes);
@@ -126,7 +127,7 @@ void fo_default_options(fo_options *o, int method, int width, int64_t n);
 /* A compiled objective: f, and the gradient to g. Vectors have the solver's width. */
 typedef double (*fo_objective)(int64_t n, const void *x, void *g, void *user);
 /* Runs until it stops (FO_STOPPED), something else than an evaluation is asked for, or `budget` evaluations were made (FO_EVALUATE: call again). */
-int fo_run(fo_solver *s, const struct fo_blas *blas, fo_objective fun, void *user, int64_t budget);
+int fo_run(fo_solver *s, const fo_blas *blas, fo_objective fun, void *user, int64_t budget);
 
 /* ---- many problems of one size (solve/many.c); methods that ask for evaluations alone ---- */
 typedef struct {

@@ -5,7 +5,6 @@
  * d+ = -(u + s (w.g+) + w (s.g+)) costs O(n). The update itself waits for the next product, which applies it in the same pass.
  */
 #include "solver.h"
-#include "../blas.h"
 
 enum { AUTO, FUSED, BLAS };
 
@@ -16,25 +15,33 @@ static void layout(plan *p)
     s->m.bfgs.fused = s->o.variant != BLAS;
     for (int place = FO_S; place <= FO_P; place++) plan_vector(p, place);
     if (s->m.bfgs.fused) {
-        plan_place(p, FO_TRIANGLE, fo_triangle_elements(s->n) * element);
+        plan_place(p, FO_TRIANGLE, fo_triangle_elements(s->width, s->n) * element);
         plan_place(p, FO_SMALL, (int64_t)fo_triangle_scratch(s->width, s->n));
     } else plan_place(p, FO_TRIANGLE, s->n * s->n * element);
 }
 
 static void forget(fo_solver *s) { s->m.bfgs.updated = s->m.bfgs.pending = 0; }
 
-/* u = H g, the pending update applied on the way. Before the first update H = gamma I has no memory. */
-static void product(fo_solver *s, const struct fo_blas *blas, const void *g, void *u)
+/* a = gamma I, n x n */
+static void identity(fo_solver *s, double gamma, void *a)
 {
-    space v = space_of(s);
+    const int64_t size = s->n * s->n;
+    memset(a, 0, (size_t)size * (s->width == FO_F32 ? 4 : 8));
+    for (int64_t i = 0; i < size; i += s->n + 1)
+        if (s->width == FO_F32) ((float *)a)[i] = (float)gamma;
+        else ((double *)a)[i] = gamma;
+}
+
+/* u = H g, the pending update applied on the way. Before the first update H = gamma I has no memory. */
+static void product(fo_solver *s, const fo_blas *blas, const void *g, void *u)
+{
     void *h = vec(s, FO_TRIANGLE), *ps = s->m.bfgs.pending ? vec(s, FO_S) : NULL, *pw = vec(s, FO_W);
     if (s->m.bfgs.fused) fo_triangle_pass(s->width, s->n, h, ps, pw, g, u, vec(s, FO_SMALL), s->o.threads);
     else fo_dense_pass(blas, s->width, s->n, h, ps, pw, g, u);
-    (void)v;
     s->m.bfgs.pending = 0;
 }
 
-static int direction(fo_solver *s, const struct fo_blas *blas)
+static int direction(fo_solver *s, const fo_blas *blas)
 {
     (void)blas;
     if (!s->m.bfgs.updated) steepest(s);
@@ -47,7 +54,7 @@ static int direction(fo_solver *s, const struct fo_blas *blas)
 
 static double first(fo_solver *s) { return s->m.bfgs.updated ? 1 : first_of_all(s); }
 
-static void update(fo_solver *s, const struct fo_blas *blas)
+static void update(fo_solver *s, const fo_blas *blas)
 {
     space v = space_of(s);
     void *g = vec(s, FO_GT), *d = vec(s, FO_D), *u = vec(s, FO_U), *y = vec(s, FO_Y), *ns = vec(s, FO_P);
@@ -71,7 +78,7 @@ static void update(fo_solver *s, const struct fo_blas *blas)
         /* H = gamma I, gamma = s.y / y.y, unless the first trial was the user's own scale. */
         s->m.bfgs.gamma = p.sy / p.yy;
         if (s->m.bfgs.fused) fo_triangle_identity(s->width, s->n, vec(s, FO_TRIANGLE), s->m.bfgs.gamma);
-        else fo_dense_identity(s->width, s->n, vec(s, FO_TRIANGLE), s->m.bfgs.gamma);
+        else identity(s, s->m.bfgs.gamma, vec(s, FO_TRIANGLE));
         vec_combine(&v, s->m.bfgs.gamma, g, 0, g, u);
         vec_combine(&v, -s->m.bfgs.gamma, vec(s, FO_G), 0, g, d);
         s->m.bfgs.updated = 1;
@@ -97,11 +104,8 @@ static void update(fo_solver *s, const struct fo_blas *blas)
 void fo_inverse_hessian(fo_solver *s, void *out)
 {
     const void *ps = s->m.bfgs.pending ? vec(s, FO_S) : NULL, *pw = vec(s, FO_W);
-    if (!s->m.bfgs.updated) {
-        double gamma = 1;
-        if (s->width == FO_F32) for (int64_t i = 0; i < s->n * s->n; i++) ((float *)out)[i] = i % (s->n + 1) ? 0 : (float)gamma;
-        else for (int64_t i = 0; i < s->n * s->n; i++) ((double *)out)[i] = i % (s->n + 1) ? 0 : gamma;
-    } else if (s->m.bfgs.fused) fo_triangle_unpack(s->width, s->n, vec(s, FO_TRIANGLE), ps, pw, out);
+    if (!s->m.bfgs.updated) identity(s, 1, out);
+    else if (s->m.bfgs.fused) fo_triangle_unpack(s->width, s->n, vec(s, FO_TRIANGLE), ps, pw, out);
     else fo_dense_unpack(s->width, s->n, vec(s, FO_TRIANGLE), ps, pw, out);
 }
 

@@ -37,7 +37,7 @@ static double beta(const fo_solver *s)
 }
 
 /* What beta is made of; with a preconditioner the products with z+ follow when it is known. */
-static void update(fo_solver *s, const struct fo_blas *blas)
+static void update(fo_solver *s, const fo_blas *blas)
 {
     (void)blas;
     space v = space_of(s);
@@ -51,7 +51,7 @@ static void update(fo_solver *s, const struct fo_blas *blas)
     if (s->o.powell > 0 && fabs(p.gg - p.yg) >= s->o.powell * p.gg) s->m.cg.restart = 1;
 }
 
-static int direction(fo_solver *s, const struct fo_blas *blas)
+static int direction(fo_solver *s, const fo_blas *blas)
 {
     (void)blas;
     space v = space_of(s);

@@ -2,7 +2,8 @@
 #include "solver.h"
 
 static const descent_method *const descents[FO_METHODS] = {
-    [FO_METHOD_gd] = &method_gd, [FO_METHOD_bb] = &method_bb, [FO_METHOD_cg] = &method_cg,
+    [FO_METHOD_gd] = &method_gd, [FO_METHOD_bb] = &method_bb, [FO_METHOD_cg] = &method_cg, [FO_METHOD_bfgs] = &method_bfgs,
+    [FO_METHOD_lbfgs] = &method_lbfgs,
 };
 static const region_method *const regions[FO_METHODS] = {
     NULL
@@ -46,7 +47,9 @@ static int64_t lay_out(fo_solver *s, int width, int64_t n, const fo_options *o)
 int64_t fo_solver_bytes(int width, int64_t n, const fo_options *o)
 {
     fo_solver s;
+    const int square = o->method == FO_METHOD_bfgs || o->method == FO_METHOD_newton || o->method == FO_METHOD_trust;
     if (!descents[o->method] && !regions[o->method]) return -1;
+    if (n > (int64_t)1 << (square ? 29 : 46)) return -1;                /* bytes would not fit into int64_t */
     return lay_out(&s, width, n, o);
 }
 
@@ -59,14 +62,6 @@ void fo_begin(void *block, int width, int64_t n, const fo_options *o)
     s->fbest = (double)INFINITY;
     s->flat_g = (double)INFINITY;
     s->status = -1;
-}
-
-int fo_solver_valid(const void *block, int64_t bytes)
-{
-    const fo_solver *s = block;
-    return bytes >= (int64_t)sizeof *s && s->magic == MAGIC && s->bytes == bytes && s->n >= 0 &&
-           (s->width == FO_F32 || s->width == FO_F64) && s->o.method >= 0 && s->o.method < FO_METHODS &&
-           fo_solver_bytes(s->width, s->n, &s->o) == bytes;
 }
 
 void *fo_vector(fo_solver *s, int place) { return s->at[place] ? vec(s, place) : NULL; }
@@ -206,7 +201,7 @@ double first_of_all(fo_solver *s)
 }
 
 /* ---- the calls that outsiders see ---- */
-int fo_advance(fo_solver *s, const struct fo_blas *blas)
+int fo_advance(fo_solver *s, const fo_blas *blas)
 {
     if (s->resume < 0) return FO_STOPPED;
     const int method = s->o.method;
@@ -214,7 +209,7 @@ int fo_advance(fo_solver *s, const struct fo_blas *blas)
     return s->request;
 }
 
-int fo_run(fo_solver *s, const struct fo_blas *blas, fo_objective fun, void *user, int64_t budget)
+int fo_run(fo_solver *s, const fo_blas *blas, fo_objective fun, void *user, int64_t budget)
 {
     int r = s->resume == 0 ? fo_advance(s, blas) : s->request;
     while (r == FO_EVALUATE && budget-- > 0) {

@@ -73,7 +73,7 @@ static int reason(const fo_solver *s)
     return FO_NOT_DESCENT;
 }
 
-int descent_advance(fo_solver *s, const descent_method *m, const struct fo_blas *blas)
+int descent_advance(fo_solver *s, const descent_method *m, const fo_blas *blas)
 {
     int r;
     BEGIN(s->resume);

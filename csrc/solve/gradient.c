@@ -4,7 +4,7 @@
  */
 #include "solver.h"
 
-static int along_gradient(fo_solver *s, const struct fo_blas *blas)
+static int along_gradient(fo_solver *s, const fo_blas *blas)
 {
     (void)blas;
     int fresh = s->fresh;
@@ -28,7 +28,7 @@ static double gd_first(fo_solver *s)
     }
 }
 
-static void gd_update(fo_solver *s, const struct fo_blas *blas) { (void)s; (void)blas; }
+static void gd_update(fo_solver *s, const fo_blas *blas) { (void)s; (void)blas; }
 
 const descent_method method_gd = { NULL, NULL, along_gradient, gd_first, gd_update, forget };
 
@@ -46,7 +46,7 @@ static void remember(fo_solver *s, double f)
 
 static void bb_start(fo_solver *s) { remember(s, s->f); }
 
-static void bb_update(fo_solver *s, const struct fo_blas *blas)
+static void bb_update(fo_solver *s, const fo_blas *blas)
 {
     (void)blas;
     space v = space_of(s);

@@ -17,7 +17,7 @@ static void start(fo_solver *s) { fo_pairs_begin(vec(s, FO_PAIRS), s->width, s->
 static void forget(fo_solver *s) { fo_pairs_reset(vec(s, FO_PAIRS)); }
 static int count(fo_solver *s) { return ((fo_pairs *)vec(s, FO_PAIRS))->count; }
 
-static int direction(fo_solver *s, const struct fo_blas *blas)
+static int direction(fo_solver *s, const fo_blas *blas)
 {
     (void)blas;
     void *pairs = vec(s, FO_PAIRS), *scratch = fo_vector(s, FO_SMALL), *g = vec(s, FO_G), *d = vec(s, FO_D);
@@ -29,7 +29,7 @@ static int direction(fo_solver *s, const struct fo_blas *blas)
 
 static double first(fo_solver *s) { return count(s) ? 1 : first_of_all(s); }
 
-static void update(fo_solver *s, const struct fo_blas *blas)
+static void update(fo_solver *s, const fo_blas *blas)
 {
     (void)blas;
     void *pairs = vec(s, FO_PAIRS), *scratch = fo_vector(s, FO_SMALL), *gt = vec(s, FO_GT);

@@ -22,23 +22,23 @@ enum { READY = -1 };                   /* of a direction: it stands in FO_D */
 typedef struct {
     void (*layout)(plan *p);                                       /* places beside those that every solver has; may be NULL */
     void (*start)(fo_solver *s);                                   /* once, after f and g at x0 */
-    int (*direction)(fo_solver *s, const struct fo_blas *blas);    /* FO_D and s->slope, or a request; called again after it */
+    int (*direction)(fo_solver *s, const fo_blas *blas);    /* FO_D and s->slope, or a request; called again after it */
     double (*first)(fo_solver *s);                                 /* the first trial of the search along FO_D */
-    void (*update)(fo_solver *s, const struct fo_blas *blas);      /* x, g, xt, gt, alpha known: learn; before they are exchanged */
+    void (*update)(fo_solver *s, const fo_blas *blas);      /* x, g, xt, gt, alpha known: learn; before they are exchanged */
     void (*reset)(fo_solver *s);                                   /* forget: the next direction is steepest descent */
 } descent_method;
 
 typedef struct {
     void (*layout)(plan *p);
     void (*start)(fo_solver *s);
-    int (*propose)(fo_solver *s, const struct fo_blas *blas);      /* a step in FO_D within the radius, s->m.own: its prediction; or a request */
+    int (*propose)(fo_solver *s, const fo_blas *blas);      /* a step in FO_D within the radius, s->m.own: its prediction; or a request */
 } region_method;
 
 extern const descent_method method_gd, method_bb, method_cg, method_bfgs, method_lbfgs, method_newton, method_newton_cg;
 extern const region_method method_trust, method_trust_cg;
 
-int descent_advance(fo_solver *s, const descent_method *m, const struct fo_blas *blas);
-int region_advance(fo_solver *s, const region_method *m, const struct fo_blas *blas);
+int descent_advance(fo_solver *s, const descent_method *m, const fo_blas *blas);
+int region_advance(fo_solver *s, const region_method *m, const fo_blas *blas);
 
 /* ---- in common.c ---- */
 static inline space space_of(fo_solver *s)

@@ -182,9 +182,6 @@ cdef extern from "fastopt.h" nogil:
         const char *name
         const char *variants
 
-    ctypedef struct fo_blas:
-        pass
-
     ctypedef double (*fo_objective)(int64_t n, const void *x, void *g, void *user) noexcept nogil
 
     enum:
@@ -218,6 +215,70 @@ cdef extern from "fastopt.h" nogil:
         int why
         int resume
         int result
+    ctypedef struct fo_blas_f32:
+        void (*symv)(const char *uplo, const int *n, const float *alpha, const float *a, const int *lda,
+                     const float *x, const int *incx, const float *beta, float *y, const int *incy) noexcept nogil
+        void (*syr2)(const char *uplo, const int *n, const float *alpha, const float *x, const int *incx,
+                     const float *y, const int *incy, float *a, const int *lda) noexcept nogil
+        void (*gemv)(const char *trans, const int *m, const int *n, const float *alpha, const float *a,
+                     const int *lda, const float *x, const int *incx, const float *beta, float *y,
+                     const int *incy) noexcept nogil
+        void (*trsv)(const char *uplo, const char *trans, const char *diag, const int *n, const float *a,
+                     const int *lda, float *x, const int *incx) noexcept nogil
+        void (*potrf)(const char *uplo, const int *n, float *a, const int *lda, int *info) noexcept nogil
+        void (*potrs)(const char *uplo, const int *n, const int *nrhs, const float *a, const int *lda, float *b,
+                      const int *ldb, int *info) noexcept nogil
+        void (*syevd)(const char *jobz, const char *uplo, const int *n, float *a, const int *lda, float *w,
+                      float *work, const int *lwork, int *iwork, const int *liwork, int *info) noexcept nogil
+        void (*sytrf)(const char *uplo, const int *n, float *a, const int *lda, int *ipiv, float *work,
+                      const int *lwork, int *info) noexcept nogil
+        void (*sytrs)(const char *uplo, const int *n, const int *nrhs, const float *a, const int *lda,
+                      const int *ipiv, float *b, const int *ldb, int *info) noexcept nogil
+
+    ctypedef struct fo_blas_f64:
+        void (*symv)(const char *uplo, const int *n, const double *alpha, const double *a, const int *lda,
+                     const double *x, const int *incx, const double *beta, double *y, const int *incy) noexcept nogil
+        void (*syr2)(const char *uplo, const int *n, const double *alpha, const double *x, const int *incx,
+                     const double *y, const int *incy, double *a, const int *lda) noexcept nogil
+        void (*gemv)(const char *trans, const int *m, const int *n, const double *alpha, const double *a,
+                     const int *lda, const double *x, const int *incx, const double *beta, double *y,
+                     const int *incy) noexcept nogil
+        void (*trsv)(const char *uplo, const char *trans, const char *diag, const int *n, const double *a,
+                     const int *lda, double *x, const int *incx) noexcept nogil
+        void (*potrf)(const char *uplo, const int *n, double *a, const int *lda, int *info) noexcept nogil
+        void (*potrs)(const char *uplo, const int *n, const int *nrhs, const double *a, const int *lda, double *b,
+                      const int *ldb, int *info) noexcept nogil
+        void (*syevd)(const char *jobz, const char *uplo, const int *n, double *a, const int *lda, double *w,
+                      double *work, const int *lwork, int *iwork, const int *liwork, int *info) noexcept nogil
+        void (*sytrf)(const char *uplo, const int *n, double *a, const int *lda, int *ipiv, double *work,
+                      const int *lwork, int *info) noexcept nogil
+        void (*sytrs)(const char *uplo, const int *n, const int *nrhs, const double *a, const int *lda,
+                      const int *ipiv, double *b, const int *ldb, int *info) noexcept nogil
+
+    ctypedef struct fo_blas:
+        fo_blas_f32 s
+        fo_blas_f64 d
+
+    enum:
+        FO_PAIRS_MAX
+        FO_PAIRS_DIRECT
+
+    ctypedef struct fo_pairs:
+        Py_ssize_t n
+        int width
+        int m
+        int count
+        int head
+        double gamma
+
+    ctypedef struct fo_pair_sums:
+        double sy
+        double yy
+        double ss
+        double gg
+        double sg
+        double yg
+        double largest
 
     ctypedef struct fo_many:
         int width
@@ -274,6 +335,35 @@ cdef extern from "fastopt.h" nogil:
         int (*search_advance)(fo_search *q, double f, double df) noexcept nogil
         const char *(*search_name)(int kind) noexcept nogil
         const char *(*search_reason)(int why) noexcept nogil
+        Py_ssize_t (*triangle_elements)(int width, Py_ssize_t n) noexcept nogil
+        size_t (*triangle_scratch)(int width, Py_ssize_t n) noexcept nogil
+        void (*triangle_identity)(int width, Py_ssize_t n, void *h, double gamma) noexcept nogil
+        void (*triangle_pack)(int width, Py_ssize_t n, const void *a, void *h) noexcept nogil
+        void (*triangle_unpack)(int width, Py_ssize_t n, const void *h, const void *s, const void *w,
+                                void *out) noexcept nogil
+        void (*triangle_pass)(int width, Py_ssize_t n, void *h, const void *s, const void *w, const void *g, void *u,
+                              void *scratch, int threads) noexcept nogil
+        void (*triangle_floor)(int width, Py_ssize_t n, void *h, int threads, int repeat) noexcept nogil
+        void (*dense_pass)(const fo_blas *blas, int width, Py_ssize_t n, void *a, const void *s, const void *w,
+                           const void *g, void *u) noexcept nogil
+        void (*dense_unpack)(int width, Py_ssize_t n, const void *a, const void *s, const void *w,
+                             void *out) noexcept nogil
+        size_t (*pairs_bytes)(int width, Py_ssize_t n, int m) noexcept nogil
+        size_t (*pairs_scratch)(int width, Py_ssize_t n, int m) noexcept nogil
+        void (*pairs_begin)(void *block, int width, Py_ssize_t n, int m) noexcept nogil
+        void (*pairs_reset)(void *block) noexcept nogil
+        void (*pairs_measure)(void *block, const void *x, const void *xt, const void *g, const void *gt,
+                              fo_pair_sums *out, void *scratch, int threads) noexcept nogil
+        void (*pairs_damp)(void *block, double theta, const void *gt, fo_pair_sums *out, void *scratch,
+                           int threads) noexcept nogil
+        void (*pairs_accept)(void *block) noexcept nogil
+        void (*pairs_reject)(void *block) noexcept nogil
+        double (*pairs_direction)(void *block, const void *gt, void *d, void *scratch, int threads) noexcept nogil
+        double (*pairs_two_loop)(const void *block, const void *gt, void *d, void *scratch,
+                                 int threads) noexcept nogil
+        double (*pairs_product)(const void *block, const void *v, void *out, void *scratch,
+                                int threads) noexcept nogil
+        void (*pairs_get)(const void *block, int age, void *s, void *y) noexcept nogil
 
     const fo_api *fo_get_api()
     const char *fo_isa_name(int i)

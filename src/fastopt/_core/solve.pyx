@@ -18,6 +18,7 @@ from libc.math cimport isfinite, isnan
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
+from fastopt._core.blas cimport blas
 from fastopt._core.csrc cimport (FO_BY_CALLBACK, FO_EVALUATE, FO_F32, FO_F64, FO_G, FO_GT, FO_HESSIAN, FO_HV,
                                  FO_ITERATED, FO_MATRIX, FO_METHOD_newton, FO_METHOD_trust, FO_METHODS, FO_PRECONDITION,
                                  FO_PRODUCT, FO_STOPPED, FO_V, FO_WANT_F, FO_WANT_G, FO_X, FO_XT, FO_Z, fo_blas,
@@ -25,10 +26,6 @@ from fastopt._core.csrc cimport (FO_BY_CALLBACK, FO_EVALUATE, FO_F32, FO_F64, FO
 from fastopt._core.runtime cimport api
 
 cnp.import_array()
-
-
-cdef const fo_blas *blas():
-    return NULL
 
 
 REQUESTS = {FO_STOPPED: "stopped", FO_EVALUATE: "evaluate", FO_HESSIAN: "hessian", FO_PRODUCT: "product",
