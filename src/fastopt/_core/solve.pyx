@@ -20,7 +20,7 @@ from libc.string cimport memcpy, memset
 
 from fastopt._core.blas cimport blas
 from fastopt._core.csrc cimport (FO_BY_CALLBACK, FO_EVALUATE, FO_F32, FO_F64, FO_G, FO_GT, FO_HESSIAN, FO_HV,
-                                 FO_ITERATED, FO_MATRIX, FO_METHOD_newton, FO_METHOD_trust, FO_METHODS, FO_PRECONDITION,
+                                 FO_ITERATED, FO_MATRIX, FO_METHOD_newton, FO_METHOD_trust, FO_METHODS, FO_PAIRS, FO_PRECONDITION,
                                  FO_PRODUCT, FO_STOPPED, FO_V, FO_WANT_F, FO_WANT_G, FO_X, FO_XT, FO_Z, fo_blas,
                                  fo_objective, fo_options, fo_solver)
 from fastopt._core.runtime cimport api
@@ -650,3 +650,10 @@ cdef class Machine:
         out = np.empty((self.n, self.n), self.type)
         api().inverse_hessian(self.s, cnp.PyArray_DATA(out))
         return out
+
+    def pairs_block(self):
+        """lbfgs: the memory of pairs as bytes for `Pairs.load`, or None before the first step."""
+        if api().solver_vector(self.s, FO_PAIRS) == NULL or self.s.nit == 0:
+            return None
+        cdef char *at = <char *> api().solver_vector(self.s, FO_PAIRS)
+        return at[:api().pairs_bytes(self.s.width, self.n, self.s.o.memory)]

@@ -114,12 +114,16 @@ class Objective:
     def run(self, machine: Machine, callback: Callable[[Machine], None] | None) -> None:
         """Until the machine stops."""
         self.machine = machine
-        if self.compiled is not None:
-            machine.run_compiled(self.compiled, self.hess, self.hessp, self.preconditioner, callback)
-        else:
-            machine.run(
-                self.fun, self.args, self.jac, self.differences, self.hess, self.hessp, self.preconditioner, callback
-            )
+        try:
+            if self.compiled is not None:
+                machine.run_compiled(self.compiled, self.hess, self.hessp, self.preconditioner, callback)
+            else:
+                machine.run(
+                    self.fun, self.args, self.jac, self.differences, self.hess, self.hessp, self.preconditioner, callback
+                )
+        finally:
+            # Bound methods of this object: with them it would live until the next garbage collection.
+            self.fun = self.jac = self.hess = self.hessp = None
 
     # ---- trees ----
     def _joint_tree(self, x: np.ndarray, *args: Any) -> tuple[Any, np.ndarray]:

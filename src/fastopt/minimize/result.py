@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from fastopt._core.solve import Machine
 
-__all__ = ["Reason", "SUCCESSES", "describe", "empty_result", "make_result", "show"]
+__all__ = ["Reason", "SUCCESSES", "describe", "empty_result", "inverse_operator", "make_result", "show"]
 
 
 class Reason(IntEnum):
@@ -109,7 +109,28 @@ def make_result(machine: Machine, tree: Any, status: int | None = None) -> Optim
         out["nhessp"] = machine.nhessp
     if machine.method == "bfgs":
         out["hess_inv"] = machine.inverse_hessian()
+    elif machine.method == "lbfgs":
+        out["hess_inv"] = inverse_operator(machine)
     return out
+
+
+def inverse_operator(machine: Machine) -> Any:
+    """The inverse Hessian of lbfgs as a `scipy.sparse.linalg.LinearOperator` on vectors; ``todense()`` writes it out."""
+    from scipy.sparse.linalg import LinearOperator
+
+    from fastopt._core.pairs import Pairs
+
+    n, dtype, block = machine.size, machine.dtype, machine.pairs_block()
+    pairs = Pairs(n, machine.options["memory"], dtype)
+    if block is not None:
+        pairs.load(block)
+
+    def product(v: np.ndarray) -> np.ndarray:
+        return pairs.product(np.ascontiguousarray(np.asarray(v).reshape(n), dtype))[0]
+
+    operator = LinearOperator((n, n), matvec=product, rmatvec=product, dtype=dtype)
+    operator.todense = lambda: operator @ np.eye(n, dtype=dtype)
+    return operator
 
 
 def show(result: OptimizeResult) -> None:
