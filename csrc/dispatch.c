@@ -122,6 +122,9 @@ const fo_api *fo_get_api(void)
         .pairs_two_loop = fo_pairs_two_loop,
         .pairs_product = fo_pairs_product,
         .pairs_get = fo_pairs_get,
+        .column_norms = fo_column_norms,
+        .descent_begin = fo_descent_begin,
+        .descend = fo_descend,
     };
     return &api;
 }

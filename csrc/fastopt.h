@@ -9,6 +9,7 @@
 #include "threads.h"
 #include "shuffle.h"
 #include "solve.h"
+#include "descent.h"
 
 #if defined(__GNUC__)
 #define FO_VISIBLE __attribute__((visibility("default")))      /* looked up by name: threadpoolctl */
@@ -212,6 +213,9 @@ typedef struct {
     double (*pairs_two_loop)(const void *block, const void *gt, void *d, void *scratch, int threads);
     double (*pairs_product)(const void *block, const void *v, void *out, void *scratch, int threads);
     void (*pairs_get)(const void *block, int age, void *s, void *y);
+    void (*column_norms)(const fo_columns *x, double *norms, int threads);                           /* these three: descent.h */
+    void (*descent_begin)(fo_descent *s);
+    int (*descend)(fo_descent *s, int64_t budget);
 } fo_api;
 const fo_api *fo_get_api(void);
 

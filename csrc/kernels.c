@@ -28,6 +28,7 @@
 #include "layers.h"
 #include "triangle.h"
 #include "pairs.h"
+#include "coordinate.h"
 #undef REAL
 #undef NARROW
 #undef SQRT
@@ -57,6 +58,7 @@
 #include "layers.h"
 #include "triangle.h"
 #include "pairs.h"
+#include "coordinate.h"
 
 /* ---- flushing of subnormals, for the calls that ask for it; the caller's setting comes back ---- */
 #if defined(__x86_64__) || defined(_M_X64)
@@ -214,6 +216,7 @@ const fo_kernels NAME(FO_ISA) = {
     .lines_block = lines_block,
     .lines = lines,
     .layers = { &layers_f32, &layers_f64 },
+    .columns = { &columns_f32, &columns_f64 },
     .pairs_measure = pairs_measure,
     .pairs_products = pairs_products,
     .pairs_combine = pairs_combine,

@@ -33,6 +33,16 @@ static inline ptrdiff_t fo_triangle_cut(const fo_triangle_job *job, ptrdiff_t p)
     return p >= job->panels ? job->blocks : (ptrdiff_t)((double)job->blocks * sqrt((double)p / (double)job->panels) + 0.5);
 }
 
+/* Columns of X for coordinate descent; see coordinate.h. */
+typedef struct {
+    size_t size;                   /* of an element */
+    double (*dot)(const fo_columns *x, ptrdiff_t j, const void *r);         /* of the stored column, means aside */
+    void (*add)(const fo_columns *x, ptrdiff_t j, double c, void *r);       /* r += c x_j, means aside */
+    double (*norm)(const fo_columns *x, ptrdiff_t j);                       /* squared, less the mean */
+    double (*vector_dot)(const void *u, const void *v, ptrdiff_t n);
+    void (*vector_add)(void *r, const void *x, double c, ptrdiff_t n);
+} fo_column_kernels;
+
 typedef struct {
     const char *isa;
     fo_task step;                  /* ctx: const fo_job; pieces: blocks */
@@ -45,6 +55,7 @@ typedef struct {
     const fo_layers *layers[FO_WIDTHS];
     const fo_triangle_kernels *triangle[FO_WIDTHS];
     fo_task pairs_measure, pairs_products, pairs_combine, pairs_sweep, pairs_copy;    /* ctx: const fo_pairs_job; pieces: blocks */
+    const fo_column_kernels *columns[FO_WIDTHS];
 } fo_kernels;
 
 typedef struct {

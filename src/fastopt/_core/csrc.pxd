@@ -215,6 +215,7 @@ cdef extern from "fastopt.h" nogil:
         int why
         int resume
         int result
+
     ctypedef struct fo_blas_f32:
         void (*symv)(const char *uplo, const int *n, const float *alpha, const float *a, const int *lda,
                      const float *x, const int *incx, const float *beta, float *y, const int *incy) noexcept nogil
@@ -299,6 +300,50 @@ cdef extern from "fastopt.h" nogil:
         int64_t *row
         int64_t next
 
+    ctypedef struct fo_columns:
+        int width
+        int careful
+        int wide
+        Py_ssize_t n
+        Py_ssize_t p
+        const void *data
+        Py_ssize_t step
+        const void *rows
+        const int64_t *start
+        const double *means
+        const void *ones
+        double mass
+
+    enum:
+        FO_DESCENT_MORE
+
+    ctypedef struct fo_descent:
+        fo_columns x
+        const void *y
+        double yy
+        const double *norms
+        double a
+        double b
+        double gap_wanted
+        int64_t most
+        int positive
+        int screening
+        int threads
+        const fo_bits *bits
+        double *w
+        void *r
+        double *q
+        int fresh
+        int64_t *alive
+        int64_t *working
+        void *order
+        double *rank
+        double gap
+        double primal
+        int64_t sweeps
+        int64_t checks
+        int64_t screened
+
     # All calls into csrc, as pointers: runtime.pyx links csrc, the other modules borrow these.
     ctypedef struct fo_api:
         int (*get_num_threads)() noexcept nogil
@@ -364,6 +409,9 @@ cdef extern from "fastopt.h" nogil:
         double (*pairs_product)(const void *block, const void *v, void *out, void *scratch,
                                 int threads) noexcept nogil
         void (*pairs_get)(const void *block, int age, void *s, void *y) noexcept nogil
+        void (*column_norms)(const fo_columns *x, double *norms, int threads) noexcept nogil
+        void (*descent_begin)(fo_descent *s) noexcept nogil
+        int (*descend)(fo_descent *s, int64_t budget) noexcept nogil
 
     const fo_api *fo_get_api()
     const char *fo_isa_name(int i)
