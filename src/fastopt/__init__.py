@@ -12,6 +12,10 @@ from fastopt._info import __version__, build_info  # noqa: E402
 from fastopt._threads import get_num_threads, set_num_threads  # noqa: E402
 from fastopt._trees import flatten  # noqa: E402
 from fastopt.data import Batches  # noqa: E402
+
+# Bound now, not late: the function has the name of its folder, which an import would bind instead.
+from fastopt.minimize import Solver, minimize, minimize_many  # noqa: E402
+from fastopt.minimize import scipy_methods as scipy  # noqa: E402
 from fastopt.optim import (  # noqa: E402
     SGD,
     Adadelta,
@@ -45,6 +49,7 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "Rprop",
+    "Solver",
     "StepRecord",
     "__version__",
     "averaging",
@@ -52,9 +57,12 @@ __all__ = [
     "data",
     "flatten",
     "get_num_threads",
+    "minimize",
+    "minimize_many",
     "nn",
     "problems",
     "schedules",
+    "scipy",
     "set_num_threads",
 ]
 
