@@ -137,7 +137,17 @@ def build(folder: Path) -> ctypes.CDLL:
         pytest.skip("no C compiler on this machine")
     (folder / "objectives.c").write_text(SOURCE)
     library = folder / "objectives.so"
-    command = [compiler, "-O2", "-ffp-contract=off", "-shared", "-fPIC", "-o", str(library), str(folder / "objectives.c"), "-lm"]
+    command = [
+        compiler,
+        "-O2",
+        "-ffp-contract=off",
+        "-shared",
+        "-fPIC",
+        "-o",
+        str(library),
+        str(folder / "objectives.c"),
+        "-lm",
+    ]
     subprocess.run(command, check=True)
     return ctypes.CDLL(str(library))
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from objectives import METHODS, SIGNATURE, build, low_level
 
 import fastopt as fo
 from fastopt.minimize import Reason, many
+from objectives import METHODS, SIGNATURE, build, low_level
 
 WITHOUT_HESSIANS = [m for m in METHODS if m in ("gd", "bb", "cg", "bfgs", "lbfgs")]
 every_method = pytest.mark.parametrize("method", WITHOUT_HESSIANS)
@@ -75,14 +75,22 @@ def test_compiled_rows(method: str, threads: int, tmp_path: Path) -> None:
     assert result.success.all() and np.allclose(result.x, centres, atol=1e-4)
     for i in range(0, 300, 37):
         one = fo.minimize(low_level(library.shifted), x0[i], centres[i].copy(), method)
-        assert result.x[i].tobytes() == one.x.tobytes() and result.nfev[i] == one.nfev and result.fun[i] == one.fun
+        assert (
+            result.x[i].tobytes() == one.x.tobytes()
+            and result.nfev[i] == one.nfev
+            and result.fun[i] == one.fun
+        )
 
 
 def test_compiled_without_data_and_in_float32(tmp_path: Path) -> None:
     library = build(tmp_path)
-    result = fo.minimize_many(low_level(library.rosenbrock), np.tile([-1.2, 1.0], (5, 1)), method="cg", tol=1e-7)
+    result = fo.minimize_many(
+        low_level(library.rosenbrock), np.tile([-1.2, 1.0], (5, 1)), method="cg", tol=1e-7
+    )
     assert result.success.all() and np.allclose(result.x, 1, atol=1e-5)
-    narrow = low_level(library.shifted_narrow, SIGNATURE.replace(b"const double *, double *", b"const float *, float *"))
+    narrow = low_level(
+        library.shifted_narrow, SIGNATURE.replace(b"const double *, double *", b"const float *, float *")
+    )
     result = fo.minimize_many(narrow, np.zeros((7, 3), np.float32), method="cg")
     assert result.x.dtype == np.float32 and np.allclose(result.x, 1, atol=1e-2)
     with pytest.raises(TypeError, match="x0 is float64"):

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.optimize
-from objectives import METHODS, SECOND, SIGNATURE, build, low_level, quadratic, rosenbrock, run
 from scipy.optimize import LinearConstraint, OptimizeResult, OptimizeWarning
 
 import fastopt as fo
@@ -22,6 +21,7 @@ from fastopt._core import solve
 from fastopt.minimize import Reason
 from fastopt.minimize.methods import ALIASES, OPTIONS
 from fastopt.minimize.result import SENTENCES, SUCCESSES
+from objectives import METHODS, SECOND, SIGNATURE, build, low_level, quadratic, rosenbrock, run
 
 every_method = pytest.mark.parametrize("method", METHODS)
 START = [-1.2, 1.0, 0.5]
@@ -94,7 +94,9 @@ def test_solves(method: str) -> None:
 
 
 # ---- names of methods ----
-@pytest.mark.parametrize("spelled", sorted({"BFGS", "CG", "L-BFGS-B", "Newton-CG", "trust-ncg", "trust-exact", *ALIASES}))
+@pytest.mark.parametrize(
+    "spelled", sorted({"BFGS", "CG", "L-BFGS-B", "Newton-CG", "trust-ncg", "trust-exact", *ALIASES})
+)
 def test_spellings_of_scipy(spelled: str) -> None:
     name = ALIASES.get(spelled.lower(), spelled.lower())
     if name not in METHODS:
@@ -165,7 +167,9 @@ def test_options_reach_the_solver(option: str) -> None:
     machine = solve.Machine(np.zeros(2), method, fields)
     seen = machine.options
     assert seen[field] == (2 if option == "norm" else GOOD[option])
-    fo.minimize(quadratic, [3.0, 4.0], method=method, options={option: GOOD[option]}, **SECOND.get(method, {}))
+    fo.minimize(
+        quadratic, [3.0, 4.0], method=method, options={option: GOOD[option]}, **SECOND.get(method, {})
+    )
 
 
 @pytest.mark.parametrize(("option", "value"), [(o, v) for o, values in BAD.items() for v in values])
@@ -200,12 +204,19 @@ def test_options_as_no_dict() -> None:
 
 
 def test_options_of_none_and_inf() -> None:
-    result = fo.minimize(quadratic, [2.0], method="cg", options={"maxiter": None, "maxfev": math.inf, "norm": math.inf, "gtol": None})
+    result = fo.minimize(
+        quadratic,
+        [2.0],
+        method="cg",
+        options={"maxiter": None, "maxfev": math.inf, "norm": math.inf, "gtol": None},
+    )
     assert result.success
 
 
 def test_options_win_over_tol() -> None:
-    assert "gtol = 0.01" in fo.minimize(quadratic, [2.0], method="cg", tol=1e-8, options={"gtol": 0.01}).message
+    assert (
+        "gtol = 0.01" in fo.minimize(quadratic, [2.0], method="cg", tol=1e-8, options={"gtol": 0.01}).message
+    )
 
 
 @every_method
@@ -232,7 +243,11 @@ def test_euclidean_norm() -> None:
 def test_disp_and_return_all(capsys: pytest.CaptureFixture[str]) -> None:
     result = fo.minimize(rosenbrock, START, method="cg", options={"disp": True, "return_all": True})
     out = capsys.readouterr().out
-    assert result.message in out and f"Iterations: {result.nit}" in out and f"Function evaluations: {result.nfev}" in out
+    assert (
+        result.message in out
+        and f"Iterations: {result.nit}" in out
+        and f"Function evaluations: {result.nfev}" in out
+    )
     assert len(result.allvecs) == result.nit + 1
     assert np.array_equal(result.allvecs[0], START)
     assert len({x.tobytes() for x in result.allvecs}) == len(result.allvecs)
@@ -267,13 +282,17 @@ def test_args() -> None:
     assert np.allclose(fo.minimize(fun, [0.0], (2.0, 3.0), "cg").x, 3)
     one = fo.minimize(lambda x, b: fun(x, 1.0, b), [0.0], 3.0, "cg")
     assert np.allclose(one.x, 3)
-    apart = fo.minimize(lambda x, a, b: fun(x, a, b)[0], [0.0], (2.0, 3.0), "cg", jac=lambda x, a, b: fun(x, a, b)[1])
+    apart = fo.minimize(
+        lambda x, a, b: fun(x, a, b)[0], [0.0], (2.0, 3.0), "cg", jac=lambda x, a, b: fun(x, a, b)[1]
+    )
     assert np.allclose(apart.x, 3)
 
 
 def test_callback_takes_what_its_name_says() -> None:
     seen: list[Any] = []
-    fo.minimize(rosenbrock, START, method="cg", callback=lambda intermediate_result: seen.append(intermediate_result))
+    fo.minimize(
+        rosenbrock, START, method="cg", callback=lambda intermediate_result: seen.append(intermediate_result)
+    )
     assert all(isinstance(r, OptimizeResult) and r.nit == i + 1 for i, r in enumerate(seen))
     seen.clear()
     fo.minimize(rosenbrock, START, method="cg", callback=lambda xk: seen.append(xk))
@@ -306,7 +325,9 @@ def test_first_gradient_is_scipys() -> None:
     """The same steps: same differences, to the bit, as SciPy's BFGS has at its first point."""
     for jac, more in ((None, {"eps": 1e-5}), ("2-point", {}), ("3-point", {"finite_diff_rel_step": 1e-4})):
         ours = fo.minimize(rosenbrock_f, START, method="cg", jac=jac, options={"maxiter": 0, **more})
-        theirs = scipy.optimize.minimize(rosenbrock_f, START, method="BFGS", jac=jac, options={"maxiter": 0, **more})
+        theirs = scipy.optimize.minimize(
+            rosenbrock_f, START, method="BFGS", jac=jac, options={"maxiter": 0, **more}
+        )
         assert np.array_equal(ours.jac, theirs.jac) and ours.nfev == theirs.nfev
 
 
@@ -354,7 +375,9 @@ def test_hessians(method: str) -> None:
     for scheme in ("2-point", "3-point"):
         result = fo.minimize(rosenbrock, START, method=method, hess=scheme)
         assert result.success and result.nhev == 0 and result.njev > given.njev
-    apart = fo.minimize(rosenbrock_f, START, method=method, jac=rosenbrock_g, hess="cs" if False else "3-point")
+    apart = fo.minimize(
+        rosenbrock_f, START, method=method, jac=rosenbrock_g, hess="cs" if False else "3-point"
+    )
     assert apart.success and apart.nfev < apart.njev
     with pytest.raises(ValueError, match="made of differences"):
         fo.minimize(rosenbrock_f, START, method=method, jac=None, hess="2-point")
@@ -412,7 +435,9 @@ def test_trees(method: str) -> None:
     before = copy.deepcopy(x0)
     result = fo.minimize(fun, x0, method=method, callback=seen.append, **second)
     wanted = fo.minimize(quadratic, flat(x0), method=method, **SECOND.get(method, {}))
-    assert flat(result.x).tobytes() == wanted.x.tobytes() and flat(result.jac).tobytes() == wanted.jac.tobytes()
+    assert (
+        flat(result.x).tobytes() == wanted.x.tobytes() and flat(result.jac).tobytes() == wanted.jac.tobytes()
+    )
     assert flat(before).tobytes() == flat(x0).tobytes()
     assert all(s["w"].shape == (2, 2) for s in seen)
     apart = fo.minimize(lambda t: fun(t)[0], x0, method=method, jac=lambda t: fun(t)[1], **second)
@@ -421,7 +446,9 @@ def test_trees(method: str) -> None:
 
 def test_differences_of_trees() -> None:
     x0 = {"a": np.array([3.0]), "b": np.array([[1.0, 2.0]])}
-    result = fo.minimize(lambda t: float((t["a"] ** 2).sum() + (t["b"] ** 2).sum()), x0, method="cg", jac=None)
+    result = fo.minimize(
+        lambda t: float((t["a"] ** 2).sum() + (t["b"] ** 2).sum()), x0, method="cg", jac=None
+    )
     assert result.success and result.jac["b"].shape == (1, 2)
 
 
@@ -513,7 +540,9 @@ def test_compiled(tmp_path: Path) -> None:
         result = fo.minimize(low_level(library.rosenbrock), START, method=method, tol=1e-8)
         assert result.success and np.allclose(result.x, 1, atol=1e-6)
     centre = np.array([1.0, 2.0])
-    assert np.allclose(fo.minimize(low_level(library.shifted), [0.0, 0.0], (centre,), "cg").x, centre, atol=1e-5)
+    assert np.allclose(
+        fo.minimize(low_level(library.shifted), [0.0, 0.0], (centre,), "cg").x, centre, atol=1e-5
+    )
     own = low_level(library.shifted, user=centre.ctypes.data)
     assert np.allclose(fo.minimize(own, [0.0, 0.0], method="cg").x, centre, atol=1e-5)
     with pytest.raises(ValueError, match="user data of its own"):
@@ -524,7 +553,9 @@ def test_compiled(tmp_path: Path) -> None:
         fo.minimize(low_level(library.shifted), [0.0], np.ones(6)[::2], "cg")
     with pytest.raises(ValueError, match="gives the gradient itself"):
         fo.minimize(low_level(library.shifted), [0.0], centre, "cg", jac="2-point")
-    narrow = low_level(library.shifted_narrow, SIGNATURE.replace(b"const double *, double *", b"const float *, float *"))
+    narrow = low_level(
+        library.shifted_narrow, SIGNATURE.replace(b"const double *, double *", b"const float *, float *")
+    )
     result = fo.minimize(narrow, np.zeros(2, np.float32), method="cg")
     assert result.success and result.x.dtype == np.float32
     with pytest.raises(TypeError, match="vectors of float; x0 is float64"):
@@ -532,14 +563,18 @@ def test_compiled(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="signature"):
         fo.minimize(low_level(library.shifted, b"double (double)"), [0.0], method="cg")
     steps: list[Any] = []
-    fo.minimize(low_level(library.rosenbrock), START, method="cg", callback=steps.append, options={"maxiter": 5})
+    fo.minimize(
+        low_level(library.rosenbrock), START, method="cg", callback=steps.append, options={"maxiter": 5}
+    )
     assert len(steps) == 5
 
 
 def test_numba() -> None:
     numba = pytest.importorskip("numba", reason="numba is not installed")
     types = numba.types
-    signature = types.double(types.int64, types.CPointer(types.double), types.CPointer(types.double), types.voidptr)
+    signature = types.double(
+        types.int64, types.CPointer(types.double), types.CPointer(types.double), types.voidptr
+    )
 
     @numba.cfunc(signature)
     def fun(n, x, g, user):  # type: ignore[no-untyped-def]
@@ -566,9 +601,14 @@ def test_through_scipy(method: str) -> None:
 
     result = scipy.optimize.minimize(fun, START, method=theirs, jac=True, tol=1e-3, options=LIMIT, **second)
     assert result.x.tobytes() == wanted.x.tobytes() and result.nfev == wanted.nfev == len(calls)
-    result = scipy.optimize.minimize(rosenbrock_f, START, method=theirs, jac=rosenbrock_g, tol=1e-3, options=LIMIT, **second)
+    result = scipy.optimize.minimize(
+        rosenbrock_f, START, method=theirs, jac=rosenbrock_g, tol=1e-3, options=LIMIT, **second
+    )
     assert np.allclose(result.x, wanted.x, atol=0.3)
-    assert scipy.optimize.minimize(rosenbrock_f, START, method=theirs, options=LIMIT, **second).nfev > result.nfev
+    assert (
+        scipy.optimize.minimize(rosenbrock_f, START, method=theirs, options=LIMIT, **second).nfev
+        > result.nfev
+    )
 
 
 def test_rules_of_scipy() -> None:
@@ -586,7 +626,9 @@ def test_rules_of_scipy() -> None:
 
     result = minimize(rosenbrock, START, jac=True, method=fo.scipy.cg, callback=stop)
     assert result.status == 99 and not result.success and result.nit == 1
-    result = minimize(rosenbrock, START, jac=True, method=fo.scipy.cg, options={"disp": False, "return_all": True})
+    result = minimize(
+        rosenbrock, START, jac=True, method=fo.scipy.cg, options={"disp": False, "return_all": True}
+    )
     assert len(result.allvecs) == result.nit + 1
     for name in ("gd", "bb", "cg", "bfgs", "lbfgs", "newton", "newton_cg", "trust", "trust_cg"):
         assert getattr(fo.scipy, name).__name__ == name
@@ -681,7 +723,13 @@ def test_torn_states_are_refused(method: str) -> None:
                 break
             answer(other)
     assert refused > 20
-    for bad in ({}, None, {**good, "kind": "x"}, {**good, "block": "abc"}, {**good, "block": good["block"].astype(float)}):
+    for bad in (
+        {},
+        None,
+        {**good, "kind": "x"},
+        {**good, "block": "abc"},
+        {**good, "block": good["block"].astype(float)},
+    ):
         with pytest.raises(ValueError, match="state"):
             solver.load_state_dict(bad)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="this solver has 2"):
@@ -695,7 +743,12 @@ def test_torn_states_are_refused(method: str) -> None:
 def test_tell_refuses_and_changes_nothing() -> None:
     solver = fo.Solver(START, "cg")
     before = solver.state_dict()["block"].tobytes()
-    for f, g, error in ((1.0, None, ValueError), (1.0, np.ones(2), ValueError), ("a", np.ones(3), TypeError), (1j, np.ones(3), TypeError)):
+    for f, g, error in (
+        (1.0, None, ValueError),
+        (1.0, np.ones(2), ValueError),
+        ("a", np.ones(3), TypeError),
+        (1j, np.ones(3), TypeError),
+    ):
         with pytest.raises(error):
             solver.tell(f, g)
     assert solver.state_dict()["block"].tobytes() == before

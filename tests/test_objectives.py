@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from objectives import METHODS, SECOND, build, low_level, quadratic, rosenbrock, run
 
 import fastopt as fo
 from fastopt.minimize import Reason
+from objectives import METHODS, SECOND, build, low_level, quadratic, rosenbrock, run
 
 every_method = pytest.mark.parametrize("method", METHODS)
 LIMIT = {"maxfev": 3000, "maxiter": 500}
@@ -84,7 +84,9 @@ def test_unbounded_below(method: str) -> None:
 
 @every_method
 def test_fmin_ends_what_is_unbounded(method: str) -> None:
-    result = run(method, lambda x: (float(x.sum()), np.ones_like(x)), [1.0, 2.0], options={**LIMIT, "fmin": -10.0})
+    result = run(
+        method, lambda x: (float(x.sum()), np.ones_like(x)), [1.0, 2.0], options={**LIMIT, "fmin": -10.0}
+    )
     assert result.status == Reason.UNBOUNDED and result.fun < -10
 
 
@@ -152,7 +154,9 @@ def test_changed(method: str) -> None:
 @every_method
 @pytest.mark.parametrize("scale", [1e-300, 1e-30, 1e30, 1e150])
 def test_scales(method: str, scale: float) -> None:
-    result = run(method, lambda x: (scale * float(x @ x), 2 * scale * x), [1.0, -2.0], options={**LIMIT, "gtol": 0.0})
+    result = run(
+        method, lambda x: (scale * float(x @ x), 2 * scale * x), [1.0, -2.0], options={**LIMIT, "gtol": 0.0}
+    )
     assert result.fun <= 5 * scale
 
 
@@ -190,7 +194,11 @@ def starts() -> dict[str, Any]:
 def test_kinds_of_start(method: str, kind: str) -> None:
     wanted = run(method, quadratic, np.array([3.0, -2.0]))
     result = run(method, quadratic, starts()[kind])
-    assert result.x.tobytes() == wanted.x.tobytes() and result.x.dtype == np.float64 and result.nfev == wanted.nfev
+    assert (
+        result.x.tobytes() == wanted.x.tobytes()
+        and result.x.dtype == np.float64
+        and result.nfev == wanted.nfev
+    )
 
 
 @every_method
@@ -270,7 +278,11 @@ def test_forms_of_gradient(method: str, form: str) -> None:
 
     assert fo.minimize(fun, [3.0, -2.0], method=method, **kwargs).x.tobytes() == wanted.x.tobytes()
     split = fo.minimize(
-        lambda x: quadratic(x)[0], [3.0, -2.0], method=method, jac=lambda x: GRADIENTS[form](quadratic(x)[1]), **kwargs
+        lambda x: quadratic(x)[0],
+        [3.0, -2.0],
+        method=method,
+        jac=lambda x: GRADIENTS[form](quadratic(x)[1]),
+        **kwargs,
     )
     assert split.x.tobytes() == wanted.x.tobytes()
 
@@ -385,7 +397,9 @@ def test_x_kept_or_changed(method: str) -> None:
 @every_method
 def test_gradient_that_is_x(method: str) -> None:
     """f = |x|^2 / 2, the gradient handed back is the very point."""
-    result = fo.minimize(lambda x: (0.5 * float(x @ x), x), [3.0, -2.0], method=method, **SECOND.get(method, {}))
+    result = fo.minimize(
+        lambda x: (0.5 * float(x @ x), x), [3.0, -2.0], method=method, **SECOND.get(method, {})
+    )
     assert result.success and np.allclose(result.x, 0, atol=1e-4)
 
 
@@ -440,7 +454,11 @@ def test_nested(method: str) -> None:
 
     def outer(x: np.ndarray) -> tuple[float, np.ndarray]:
         inner = fo.minimize(
-            lambda y: (0.5 * float((y - x) @ (y - x) + y @ y), 2 * y - x), x, method=method, options={"gtol": 1e-9}, **second
+            lambda y: (0.5 * float((y - x) @ (y - x) + y @ y), 2 * y - x),
+            x,
+            method=method,
+            options={"gtol": 1e-9},
+            **second,
         )
         assert inner.success
         return 0.5 * float(x @ x) + inner.fun, x + (x - inner.x)
@@ -498,7 +516,9 @@ def test_interrupt_of_a_compiled_run(tmp_path: Path, many: bool) -> None:
                 assert result.fun < 0 and result.nfev > 1 and result.status == 98
             print("stopped")
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=60
+    )
     assert done.stdout.strip() == "stopped", done.stderr
 
 
