@@ -375,7 +375,8 @@ cdef extern from "fastopt.h" nogil:
         void (*inverse_hessian)(fo_solver *s, void *out) noexcept nogil
         int64_t (*many_ask)(fo_many *m, void *x, int64_t *rows) noexcept nogil
         void (*many_tell)(fo_many *m, const double *f, const void *g) noexcept nogil
-        int (*many_run)(fo_many *m, fo_objective fun, void *user, int64_t step, int64_t budget, int threads) noexcept nogil
+        int (*many_run)(fo_many *m, fo_objective fun, void *user, int64_t step, int64_t budget,
+                        int threads) noexcept nogil
         void (*search_begin)(fo_search *q) noexcept nogil
         int (*search_advance)(fo_search *q, double f, double df) noexcept nogil
         const char *(*search_name)(int kind) noexcept nogil

@@ -1,4 +1,4 @@
-"""Drives the lanes of csrc/solve/many.c: many problems of one size, for one compiled objective or one function of rows."""
+"""Drives csrc/solve/many.c: many problems of one size, for a compiled objective or a function of rows."""
 
 from time import monotonic
 
@@ -117,7 +117,8 @@ cdef class Many:
             try:
                 values, gradients = answer
             except (TypeError, ValueError):
-                raise TypeError(f"fun returned {type(answer).__name__}; the pair (values, gradients) is needed") from None
+                came = type(answer).__name__
+                raise TypeError(f"fun returned {came}; the pair (values, gradients) is needed") from None
             f = as_vector(values, k, np.dtype(np.float64), "the values that fun returned")
             g = as_rows(gradients, k, n, self.type)
             with nogil:
@@ -128,7 +129,8 @@ cdef class Many:
 cdef object as_rows(g, k, n, dtype):
     a = np.asarray(g)
     if a.dtype.kind not in "fiub":
-        raise TypeError(f"the gradients that fun returned are {type(g).__name__} ({a.dtype}); an array of real numbers is needed")
+        raise TypeError(f"the gradients that fun returned are {type(g).__name__} ({a.dtype}); "
+                        "an array of real numbers is needed")
     if a.shape != (k, n):
         raise ValueError(f"the gradients that fun returned have shape {a.shape}; {(k, n)} is needed")
     return np.ascontiguousarray(a, dtype)

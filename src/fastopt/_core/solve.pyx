@@ -1,8 +1,8 @@
 """Drives a solver machine of csrc/solve: Python callables, compiled callbacks, ask and tell.
 
-The machine asks (evaluate here, Hessian, product, preconditioner) and this module answers; it holds no formula. A point handed to
-Python is an array of the callee's own: it is used again only if nobody kept it, so nothing that the callee does with it can
-reach the solver.
+The machine asks (evaluate here, Hessian, product, preconditioner) and this module answers; it holds no formula. A point
+handed to Python is an array of the callee's own: it is used again only if nobody kept it, so nothing that the callee
+does with it can reach the solver.
 """
 
 from time import monotonic
@@ -16,13 +16,13 @@ from cpython.pycapsule cimport PyCapsule_GetContext, PyCapsule_GetName, PyCapsul
 from cpython.ref cimport Py_REFCNT
 from libc.math cimport isfinite, isnan
 from libc.stdint cimport int64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from fastopt._core.blas cimport blas
 from fastopt._core.csrc cimport (FO_BY_CALLBACK, FO_EVALUATE, FO_F32, FO_F64, FO_G, FO_GT, FO_HESSIAN, FO_HV,
-                                 FO_ITERATED, FO_MATRIX, FO_METHOD_newton, FO_METHOD_trust, FO_METHODS, FO_PAIRS, FO_PRECONDITION,
-                                 FO_PRODUCT, FO_STOPPED, FO_V, FO_WANT_F, FO_WANT_G, FO_X, FO_XT, FO_Z, fo_blas,
-                                 fo_objective, fo_options, fo_solver)
+                                 FO_ITERATED, FO_MATRIX, FO_METHOD_newton, FO_METHOD_trust, FO_METHODS, FO_PAIRS,
+                                 FO_PRECONDITION, FO_PRODUCT, FO_STOPPED, FO_V, FO_WANT_F, FO_WANT_G, FO_X, FO_XT, FO_Z,
+                                 fo_blas, fo_objective, fo_options, fo_solver)
 from fastopt._core.runtime cimport api
 
 cnp.import_array()
@@ -33,7 +33,7 @@ REQUESTS = {FO_STOPPED: "stopped", FO_EVALUATE: "evaluate", FO_HESSIAN: "hessian
 SEARCHES = ("backtracking", "wolfe", "hager_zhang")
 
 cdef enum:
-    GIL_FREE = 4096                                       # elements from which the GIL is let go around the machine's own work
+    GIL_FREE = 4096               # elements from which the GIL is let go around the machine's own work
 
 
 cdef bint present(int method) noexcept:
@@ -98,7 +98,8 @@ def unpack(answer):
     try:
         f, g = answer
     except (TypeError, ValueError):
-        raise TypeError(f"fun returned {type(answer).__name__}; with jac=True it must return the pair (value, gradient)") from None
+        raise TypeError(f"fun returned {type(answer).__name__}; "
+                        "with jac=True it must return the pair (value, gradient)") from None
     return f, g
 
 
@@ -204,7 +205,8 @@ cdef int width_of(str signature) except -1:
     text = signature.replace("const", " ").replace("*", " * ")
     head, _, rest = text.partition("(")
     args = [" ".join(a.split()) for a in rest.rpartition(")")[0].split(",")]
-    counts = ("int64_t", "int64", "long", "long int", "long long", "ssize_t", "Py_ssize_t", "npy_intp", "ptrdiff_t", "intptr_t")
+    counts = ("int64_t", "int64", "long", "long int", "long long", "ssize_t", "Py_ssize_t", "npy_intp", "ptrdiff_t",
+              "intptr_t")
     if head.strip() == "double" and len(args) == 4 and args[0] in counts and args[3] == "void *" and args[1] == args[2]:
         if args[1] == "double *":
             return FO_F64
@@ -227,7 +229,7 @@ cdef bint is_cfunc(fun):
 
 
 cdef class Compiled:
-    """A compiled objective: its address, its user data and the width of its vectors. Keeps what it was made from alive."""
+    """A compiled objective: address, user data, width of its vectors. Keeps what it was made from alive."""
 
     cdef fo_objective call
     cdef void *user
@@ -275,7 +277,8 @@ cdef class Compiled:
             self.width = width_of(f"{result.strip()} {args.strip()}")
             self.call = <fo_objective> <size_t> fun.address
         else:
-            raise TypeError(f"{fun!r} is no compiled objective; a scipy.LowLevelCallable or a numba cfunc is needed: {WANTED}")
+            raise TypeError(f"{fun!r} is no compiled objective; "
+                            f"a scipy.LowLevelCallable or a numba cfunc is needed: {WANTED}")
         if data is not None:
             if not isinstance(data, np.ndarray) or not data.flags.c_contiguous:
                 raise TypeError("args of a compiled objective must hold one C-contiguous array: its address is `user`")
@@ -419,13 +422,16 @@ cdef class Machine:
         return 0
 
     def ask(self):
-        """What the solver waits for, as (request, vector): evaluate x, hessian x, product v, precondition v, iterated x, stopped x."""
+        """What the solver waits for, as (request, vector).
+
+        The vector is x of "evaluate", "hessian", "iterated" and "stopped", v of "product" and "precondition".
+        """
         cdef int r = self.advance() if self.s.resume == 0 else self.s.request
         place = {FO_EVALUATE: FO_XT, FO_PRODUCT: FO_V, FO_PRECONDITION: FO_V}.get(r, FO_X)
         return REQUESTS[r], self.view(place)
 
     def tell(self, answer, gradient=None):
-        """The answer to what `ask` returned. Takes f and gradient for "evaluate"; nothing is changed if it is not fit."""
+        """The answer to what `ask` returned: f and gradient for "evaluate". What is not fit changes nothing."""
         cdef int r = self.s.request
         if self.s.resume == 0:
             raise RuntimeError("tell was called before ask: nothing has been asked yet")
@@ -516,8 +522,8 @@ cdef class Machine:
     def run(self, fun, tuple args, jac, bint differences, hess, hessp, precondition, callback):
         """Until the solver stops.
 
-        jac: True (fun gives both), or a callable (x, *args) -> g, or with `differences` (x, f) -> g. callback(self) may raise
-        StopIteration. Whatever else a callable raises comes out, and the state stands as it did when it was called.
+        jac: True (fun gives both), or a callable (x, *args) -> g, or with `differences` (x, f) -> g. callback(self) may
+        raise StopIteration. Whatever else a callable raises comes out, and the state stands as it did before.
         """
         cdef int r
         cdef bint joint = jac is True

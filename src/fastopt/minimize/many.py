@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -37,14 +38,15 @@ def minimize_many(
     Parameters
     ----------
     fun : callable or compiled objective
-        ``fun(X, *args)`` gives the values (k,) and the gradients (k, n) at the rows of X (k, n): one point of each problem that is at
-        work. Or a compiled objective as `minimize` takes it, called for one problem at a time, on all threads.
+        ``fun(X, *args)`` gives the values (k,) and the gradients (k, n) at the rows of X (k, n): one point of each
+        problem that is at work. Or a compiled objective as `minimize` takes it, called for one problem at a time, on
+        all threads.
     X0 : array_like, shape (B, n)
         Where to start, a row a problem; never changed. float32 stays float32.
     args : tuple
-        Function of rows: every array with B rows is cut to the rows of the problems in X, in their order; what is no array, or
-        has another first length, is handed over whole. Compiled objective: one C-contiguous array of B rows; the address of the row of
-        the problem is ``user``.
+        Function of rows: every array with B rows is cut to the rows of the problems in X, in their order; what is no
+        array, or has another first length, is handed over whole. Compiled objective: one C-contiguous array of B rows;
+        the address of the row of the problem is ``user``.
     method : str
         A method that needs no Hessian: "gd", "bb", "cg", "bfgs" or "lbfgs".
     tol : float, optional
@@ -55,11 +57,13 @@ def minimize_many(
     Returns
     -------
     scipy.optimize.OptimizeResult
-        ``x`` and ``jac`` (B, n); ``fun``, ``nit``, ``nfev``, ``njev``, ``status`` and ``success`` (B,); ``message``, how many ended how.
+        ``x`` and ``jac`` (B, n); ``fun``, ``nit``, ``nfev``, ``njev``, ``status`` and ``success`` (B,); ``message``,
+        how many ended how.
 
     Notes
     -----
-    An exception comes out unchanged, with what has ended by then as its attribute ``fastopt_result``; rows still at work have status -1.
+    An exception comes out unchanged, with what has ended by then as its attribute ``fastopt_result``; rows still at
+    work have status -1.
 
     Examples
     --------
@@ -111,10 +115,8 @@ def minimize_many(
         else:
             machine.run(fun, _Select(args, rows))
     except BaseException as error:
-        try:
+        with contextlib.suppress(AttributeError, TypeError):
             error.fastopt_result = _result(machine)  # type: ignore[attr-defined]
-        except (AttributeError, TypeError):
-            pass
         raise
     return _result(machine)
 
@@ -127,7 +129,8 @@ def _user(owner: str, args: tuple[Any, ...], rows: int) -> tuple[np.ndarray | No
     if len(args) > 1 or not isinstance(data, np.ndarray) or data.ndim < 1 or data.shape[0] != rows:
         came = f"an array of shape {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
         raise ValueError(
-            f"{owner}: args holds {len(args)} items, the first {came}; a compiled objective takes one array of {rows} rows"
+            f"{owner}: args holds {len(args)} items, the first {came}; "
+            f"a compiled objective takes one array of {rows} rows"
         )
     return data, data.strides[0]
 
@@ -164,5 +167,6 @@ def _result(machine: engine.Many) -> OptimizeResult:
         njev=machine.njev,
         status=machine.status,
         success=success,
-        message=f"{int(success.sum())} of {success.size} problems met their test" + (f": {told}." if told else "."),
+        message=f"{int(success.sum())} of {success.size} problems met their test"
+        + (f": {told}." if told else "."),
     )

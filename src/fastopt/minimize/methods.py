@@ -23,7 +23,9 @@ ALIASES = {
 }
 #: Methods of SciPy that nothing here stands for, and why.
 ELSEWHERE = {
-    **dict.fromkeys(("slsqp", "cobyla", "cobyqa", "trust-constr", "tnc"), "bounds and constraints are not supported"),
+    **dict.fromkeys(
+        ("slsqp", "cobyla", "cobyqa", "trust-constr", "tnc"), "bounds and constraints are not supported"
+    ),
     **dict.fromkeys(("nelder-mead", "powell"), "methods without gradients are not offered"),
     **dict.fromkeys(("dogleg", "trust-krylov"), "'trust' and 'trust_cg' solve the same problem"),
 }
@@ -44,7 +46,9 @@ def method_name(owner: str, method: Any) -> str:
     if name in _methods:
         return name
     if small in ELSEWHERE:
-        raise ValueError(f"{owner}: method is {method!r}; {ELSEWHERE[small]}. Known are {', '.join(_methods)}")
+        raise ValueError(
+            f"{owner}: method is {method!r}; {ELSEWHERE[small]}. Known are {', '.join(_methods)}"
+        )
     near = difflib.get_close_matches(small, [*_methods, *ALIASES], 1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(f"{owner}: method is {method!r}; it must be one of {', '.join(_methods)}{hint}")
@@ -69,7 +73,9 @@ def _whole(low: int, high: int | None = None) -> Callable[[str, str, Any], int]:
     return check
 
 
-def _real(low: float, high: float = math.inf, *, above: bool = False, below: bool = False) -> Callable[..., float]:
+def _real(
+    low: float, high: float = math.inf, *, above: bool = False, below: bool = False
+) -> Callable[..., float]:
     def check(owner: str, name: str, value: Any) -> float:
         return check_number(owner, name, value, low, high, above=above, below=below)
 
@@ -134,7 +140,9 @@ PRECONDITIONED = frozenset({"cg", "newton_cg"})
 OUTSIDE = ("variant", "preconditioner", "disp", "return_all", "eps", "finite_diff_rel_step")
 
 
-def split_options(owner: str, method: str, options: Mapping[str, Any] | None) -> tuple[dict[str, Any], dict[str, Any]]:
+def split_options(
+    owner: str, method: str, options: Mapping[str, Any] | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """(what the solver takes, what stays outside of it), each value checked; an option given as None is not given."""
     fields: dict[str, Any] = {"threads": runtime.get_num_threads()}
     outside: dict[str, Any] = {}
@@ -157,7 +165,9 @@ def split_options(owner: str, method: str, options: Mapping[str, Any] | None) ->
             elif name == "preconditioner":
                 _check_use(owner, method, name, PRECONDITIONED)
                 if not callable(value):
-                    raise TypeError(f"{owner}: preconditioner is {type(value).__name__}; a function of a vector is wanted")
+                    raise TypeError(
+                        f"{owner}: preconditioner is {type(value).__name__}; a function of a vector is wanted"
+                    )
                 fields["precondition"] = 1
                 outside[name] = value
             else:
@@ -173,7 +183,9 @@ def split_options(owner: str, method: str, options: Mapping[str, Any] | None) ->
         if small in fields or large in fields:
             have = {**solve.default_options(method, "f8", 1), **fields}
             if not have[small] < have[large]:
-                raise ValueError(f"{owner}: {small} is {have[small]:g} and {large} {have[large]:g}; {small} < {large} is wanted")
+                raise ValueError(
+                    f"{owner}: {small} is {have[small]:g} and {large} {have[large]:g}; {small} < {large} is wanted"
+                )
     return fields, outside
 
 

@@ -49,9 +49,13 @@ class Objective:
         self.hessp: Callable[..., Any] | None = None
         if solve.is_compiled(fun):
             if jac is not True and jac is not None:
-                raise ValueError(f"{owner}: jac is {jac!r}; a compiled objective gives the gradient itself, jac=True")
+                raise ValueError(
+                    f"{owner}: jac is {jac!r}; a compiled objective gives the gradient itself, jac=True"
+                )
             if len(args) > 1:
-                raise ValueError(f"{owner}: args has {len(args)} items; a compiled objective takes one array, as `user`")
+                raise ValueError(
+                    f"{owner}: args has {len(args)} items; a compiled objective takes one array, as `user`"
+                )
             self.compiled = solve.Compiled(fun, args[0] if args else None)
             jac = True
         elif not callable(fun):
@@ -71,21 +75,30 @@ class Objective:
                 self.jac, self.differences = self._gradient_by_differences, True
             else:
                 raise ValueError(
-                    f"{owner}: jac is {jac!r}; True, a function, None or one of {', '.join(map(repr, DIFFERENCES))} is wanted"
+                    f"{owner}: jac is {jac!r}; True, a function, None or one of "
+                    f"{', '.join(map(repr, DIFFERENCES))} is wanted"
                 )
         given = outside.get("preconditioner")
-        self.preconditioner = None if given is None else point.gives_tree(given, "what the preconditioner returned")
+        self.preconditioner = (
+            None if given is None else point.gives_tree(given, "what the preconditioner returned")
+        )
         self._second(owner, method, hess, hessp)
 
     def _second(self, owner: str, method: str, hess: Any, hessp: Any) -> None:
         """Hessians and their products, where the method asks for them."""
         for name, value in (("hess", hess), ("hessp", hessp)):
             schemes = DIFFERENCES if name == "hess" else ()
-            if value is not None and not callable(value) and not (isinstance(value, str) and value in schemes):
+            if (
+                value is not None
+                and not callable(value)
+                and not (isinstance(value, str) and value in schemes)
+            ):
                 offer = f", {', '.join(map(repr, schemes))}" if schemes else ""
                 raise ValueError(f"{owner}: {name} is {value!r}; a function{offer} or None is wanted")
         if isinstance(hess, str) and self.differences:
-            raise ValueError(f"{owner}: hess is {hess!r}, differences of a gradient that is made of differences; give jac")
+            raise ValueError(
+                f"{owner}: hess is {hess!r}, differences of a gradient that is made of differences; give jac"
+            )
         if method in NEED_HESSIAN:
             if hess is None:
                 raise ValueError(
@@ -119,7 +132,14 @@ class Objective:
                 machine.run_compiled(self.compiled, self.hess, self.hessp, self.preconditioner, callback)
             else:
                 machine.run(
-                    self.fun, self.args, self.jac, self.differences, self.hess, self.hessp, self.preconditioner, callback
+                    self.fun,
+                    self.args,
+                    self.jac,
+                    self.differences,
+                    self.hess,
+                    self.hessp,
+                    self.preconditioner,
+                    callback,
                 )
         finally:
             # Bound methods of this object: with them it would live until the next garbage collection.

@@ -15,7 +15,8 @@ __all__ = ["Point"]
 class Point:
     """x0 as a vector of float32 or float64, checked and copied.
 
-    A list or tuple is a tree if an array or a dict is somewhere in it, else an array-like as for SciPy. A scalar is a vector of one.
+    A list or tuple is a tree if an array or a dict is somewhere in it, else an array-like as for SciPy. A scalar is a
+    vector of one.
 
     Attributes
     ----------
@@ -29,7 +30,10 @@ class Point:
     def __init__(self, owner: str, x0: Any, name: str = "x0") -> None:
         if is_tree(x0):
             leaves, self.paths = flatten_tree(x0)
-            arrays = [as_real(owner, f"{name}[{path!r}]", leaf) for leaf, path in zip(leaves, self.paths, strict=True)]
+            arrays = [
+                as_real(owner, f"{name}[{path!r}]", leaf)
+                for leaf, path in zip(leaves, self.paths, strict=True)
+            ]
             # The nesting alone: what the leaves hold lies in the vector.
             self.template = map_tree(lambda _: None, x0)
             self.plain = False
@@ -48,7 +52,9 @@ class Point:
             self.vector = np.concatenate([np.empty(0, dtype), *(a.ravel().astype(dtype) for a in arrays)])
         if not np.isfinite(self.vector).all():
             at = int(np.flatnonzero(~np.isfinite(self.vector))[0])
-            raise ValueError(f"{owner}: {name} is {self.vector[at]} at element {at}; a finite start is wanted")
+            raise ValueError(
+                f"{owner}: {name} is {self.vector[at]} at element {at}; a finite start is wanted"
+            )
 
     def tree(self, vector: np.ndarray) -> Any:
         """What the user has for a vector: the vector itself, or views of it."""
@@ -72,14 +78,22 @@ class Point:
             if paths != self.paths or not same_nesting(tree, self.template):
                 found = next((p for p in paths if p not in self.paths), None)
                 lost = next((p for p in self.paths if p not in paths), None)
-                told = f"has {found!r}" if found else f"lacks {lost!r}" if lost else "has its leaves in another order"
+                told = (
+                    f"has {found!r}"
+                    if found
+                    else f"lacks {lost!r}"
+                    if lost
+                    else "has its leaves in another order"
+                )
                 raise ValueError(f"{what} {told}; the nesting of x0 is needed")
         out = np.empty(self.vector.size, self.vector.dtype)
         for leaf, path, view in zip(leaves, self.paths, self._views(out), strict=True):
             at = f"[{path!r}]" if path else ""
             a = np.asarray(leaf)
             if a.dtype.kind not in "fiub":
-                raise TypeError(f"{what}{at} is {type(leaf).__name__} ({a.dtype}); an array of real numbers is needed")
+                raise TypeError(
+                    f"{what}{at} is {type(leaf).__name__} ({a.dtype}); an array of real numbers is needed"
+                )
             if a.shape != view.shape and not (self.template is None and a.shape == (out.size,)):
                 raise ValueError(f"{what}{at} has shape {a.shape}; {view.shape} is needed")
             view[...] = a.reshape(view.shape)
@@ -108,7 +122,9 @@ def is_tree(x0: Any) -> bool:
 def same_nesting(tree: Any, template: Any) -> bool:
     """Dicts are dicts, and lists or tuples are lists or tuples: their paths look alike."""
     if isinstance(template, dict):
-        return isinstance(tree, dict) and all(same_nesting(tree[key], child) for key, child in template.items())
+        return isinstance(tree, dict) and all(
+            same_nesting(tree[key], child) for key, child in template.items()
+        )
     if isinstance(template, (list, tuple)):
         return isinstance(tree, (list, tuple)) and all(map(same_nesting, tree, template))
     return True
@@ -123,7 +139,9 @@ def as_real(owner: str, name: str, x: Any) -> np.ndarray:
     try:
         a = np.asarray(x)
     except ValueError:
-        raise ValueError(f"{owner}: {name} is {type(x).__name__} of rows of different lengths; an array is wanted") from None
+        raise ValueError(
+            f"{owner}: {name} is {type(x).__name__} of rows of different lengths; an array is wanted"
+        ) from None
     kind = a.dtype.kind
     if kind == "c":
         raise TypeError(f"{owner}: {name} is complex ({a.dtype}); real numbers are wanted")

@@ -60,7 +60,8 @@ SENTENCES = {
         "The value at the same x came out differently when asked again; minimize needs a function that does not change."
     ),
     Reason.TRUST_COLLAPSED: (
-        "The trust region is too small to move x, and the {norm} of the gradient, {gnorm:.3g}, is above gtol = {gtol:g}."
+        "The trust region is too small to move x, and the {norm} of the gradient, {gnorm:.3g}, "
+        "is above gtol = {gtol:g}."
     ),
     Reason.VALUE_REACHED: "The value, {fun:.6g}, is at most ftarget = {ftarget:g}.",
     Reason.RAISED: "The objective or a callback raised an exception; this is the best point before it.",
@@ -115,7 +116,7 @@ def make_result(machine: Machine, tree: Any, status: int | None = None) -> Optim
 
 
 def inverse_operator(machine: Machine) -> Any:
-    """The inverse Hessian of lbfgs as a `scipy.sparse.linalg.LinearOperator` on vectors; ``todense()`` writes it out."""
+    """The inverse Hessian of lbfgs as a `scipy.sparse.linalg.LinearOperator`; ``todense()`` writes it out."""
     from scipy.sparse.linalg import LinearOperator
 
     from fastopt._core.pairs import Pairs

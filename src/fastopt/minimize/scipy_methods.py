@@ -1,8 +1,9 @@
-"""The methods as functions that `scipy.optimize.minimize` takes: ``scipy.optimize.minimize(fun, x0, method=fo.scipy.bfgs)``.
+"""The methods as functions that `scipy.optimize.minimize` takes: ``scipy.optimize.minimize(fun, x0,
+method=fo.scipy.bfgs)``.
 
-SciPy hands such a function what it was given: options as keywords, ``tol`` among them, the callback as it stands, and for ``jac=True``
-a pair of functions that share one evaluation, here taken back into one call. A ``jac`` given by the name of a difference scheme
-arrives as None, so that absolute steps are taken; ``fo.minimize`` takes the name itself.
+SciPy hands such a function what it was given: options as keywords, ``tol`` among them, the callback as it stands, and
+for ``jac=True`` a pair of functions that share one evaluation, here taken back into one call. A ``jac`` given by the
+name of a difference scheme arrives as None, so that absolute steps are taken; ``fo.minimize`` takes the name itself.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ def _method(name: str) -> Callable[..., OptimizeResult]:
     ) -> OptimizeResult:
         for what, value in (("bounds", bounds), ("constraints", constraints)):
             if _given(value):
-                raise ValueError(f"fastopt.scipy.{name}: {what} are not supported; leave them out, or take another method")
+                raise ValueError(
+                    f"fastopt.scipy.{name}: {what} are not supported; leave them out, or take another method"
+                )
         # SciPy's wrapper of jac=True: its `derivative` gives what its call remembered.
         joint = getattr(jac, "__self__", None)
         if joint is not None and joint is fun and type(fun).__name__ == "MemoizeJac":
@@ -49,7 +52,8 @@ def _method(name: str) -> Callable[..., OptimizeResult]:
     method.__name__ = method.__qualname__ = name
     method.__doc__ = f"""``fo.minimize(..., method={name!r})`` by SciPy's protocol for methods of one's own.
 
-    Parameters are those that `scipy.optimize.minimize` hands over; ``tol`` is the option ``gtol``. Returns an ``OptimizeResult``.
+    Parameters are those that `scipy.optimize.minimize` hands over; ``tol`` is the option ``gtol``. Returns an
+    ``OptimizeResult``.
 
     Raises
     ------

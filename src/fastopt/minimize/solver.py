@@ -28,7 +28,8 @@ class Solver:
     method : str
         As `minimize` takes it.
     options : dict, optional
-        As `minimize` takes them, but those about differences and printing. ``preconditioner=True``: such products are asked for too.
+        As `minimize` takes them, but those about differences and printing. ``preconditioner=True``: such products are
+        asked for too.
     tol : float, optional
         The same as the option ``gtol``.
 
@@ -53,7 +54,11 @@ class Solver:
     """
 
     def __init__(
-        self, x0: Any, method: str = "lbfgs", options: Mapping[str, Any] | None = None, tol: float | None = None
+        self,
+        x0: Any,
+        method: str = "lbfgs",
+        options: Mapping[str, Any] | None = None,
+        tol: float | None = None,
     ) -> None:
         owner = "Solver"
         name = method_name(owner, method)
@@ -62,12 +67,16 @@ class Solver:
             options.setdefault("gtol", tol)
         asked = options.pop("preconditioner", None)
         if asked not in (None, True, False):
-            raise TypeError(f"{owner}: preconditioner is {asked!r}; True is wanted: the products are asked for")
+            raise TypeError(
+                f"{owner}: preconditioner is {asked!r}; True is wanted: the products are asked for"
+            )
         if asked:
             split_options(owner, name, {"preconditioner": bool})
         fields, outside = split_options(owner, name, options)
         if outside:
-            raise ValueError(f"{owner}: option {next(iter(outside))!r} has no meaning here; the evaluations are the caller's")
+            raise ValueError(
+                f"{owner}: option {next(iter(outside))!r} has no meaning here; the evaluations are the caller's"
+            )
         if asked:
             fields["precondition"] = 1
         self._point = Point(owner, x0)
@@ -115,7 +124,8 @@ class Solver:
         return (self.x, tree) if request == "product" else tree
 
     def tell(self, answer: Any, gradient: Any = None) -> None:
-        """The answer to `ask`: value and gradient at x, the Hessian, H v, or P v. What is not fit is refused, and nothing changes.
+        """The answer to `ask`: value and gradient at x, the Hessian, H v, or P v. What is not fit is refused, and
+        nothing changes.
 
         ``answer`` may be None where only the gradient at a point is wanted whose value was told before.
         """
@@ -170,18 +180,29 @@ class Solver:
         if not isinstance(state, Mapping) or state.get("kind") != "fastopt.Solver" or "block" not in state:
             raise ValueError("state is not what Solver.state_dict gave")
         block = np.asarray(state["block"])
-        if block.dtype == np.int64 and block.ndim == 1 and block.size and 0 <= block.min() and block.max() < 256:
+        if (
+            block.dtype == np.int64
+            and block.ndim == 1
+            and block.size
+            and block.min() >= 0
+            and block.max() < 256
+        ):
             block = block.astype(np.uint8)  # JSON has only numbers
         if block.dtype != np.uint8 or block.ndim != 1:
-            raise ValueError(f"state['block'] is {block.dtype} of shape {block.shape}; bytes (uint8) in one row are wanted")
+            raise ValueError(
+                f"state['block'] is {block.dtype} of shape {block.shape}; bytes (uint8) in one row are wanted"
+            )
         machine = solve.Machine.from_state(block.tobytes())
         vector = self._point.vector
         if machine.size != vector.size or machine.dtype != vector.dtype:
             raise ValueError(
-                f"state is of {machine.size} elements of {machine.dtype}; this solver has {vector.size} of {vector.dtype}"
+                f"state is of {machine.size} elements of {machine.dtype}; "
+                f"this solver has {vector.size} of {vector.dtype}"
             )
         if state.get("method") != machine.method:
-            raise ValueError(f"state says method {state.get('method')!r} and holds {machine.method!r}; it is torn")
+            raise ValueError(
+                f"state says method {state.get('method')!r} and holds {machine.method!r}; it is torn"
+            )
         self._machine = machine
 
     def __reduce__(self) -> tuple[Any, ...]:
