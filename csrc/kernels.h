@@ -1,7 +1,47 @@
 /* kernels.h: what one instruction set offers: the table that kernels.c fills and dispatch.c chooses. Private to csrc/. */
 #ifndef FO_KERNELS_H
 #define FO_KERNELS_H
+#include <math.h>
 #include "fastopt.h"
+#include "vectors.h"
+
+/* The inverse Hessian of BFGS (triangle.h): what a pass works on, all of it padded to whole blocks. */
+enum { FO_TRIANGLE_ROWS = 4 };
+#define FO_TRIANGLE_V(element) ((int)(32 / (element)))            /* elements of a block's side */
+typedef struct {
+    ptrdiff_t n, blocks, panels;
+    void *h;
+    const void *s, *w, *g;
+    void *r, *u;                   /* row sums; sums over columns of each panel */
+} fo_triangle_job;
+
+typedef struct {
+    void (*small)(ptrdiff_t n, void *h, const void *s, const void *w, const void *g, void *u);
+    fo_task panels;                /* ctx: const fo_triangle_job; pieces: panels */
+    void (*close)(const fo_triangle_job *job, void *u);
+    void (*identity)(ptrdiff_t n, void *h, double gamma);
+    void (*pack)(ptrdiff_t n, const void *a, void *h);
+    void (*unpack)(ptrdiff_t n, const void *h, const void *s, const void *w, void *out);
+    void (*floor)(void *h, ptrdiff_t start, ptrdiff_t n);
+} fo_triangle_kernels;
+
+/* Elements before block row b. */
+static inline ptrdiff_t fo_triangle_row(ptrdiff_t b, ptrdiff_t v) { return b * (b + 1) / 2 * (v * v); }
+/* First block row of panel p: panels hold about as many elements each. */
+static inline ptrdiff_t fo_triangle_cut(const fo_triangle_job *job, ptrdiff_t p)
+{
+    return p <= 0 ? 0 : p >= job->panels ? job->blocks : (ptrdiff_t)((double)job->blocks * sqrt((double)p / (double)job->panels) + 0.5);
+}
+
+/* Columns of X for coordinate descent; see coordinate.h. */
+typedef struct {
+    size_t size;                   /* of an element */
+    double (*dot)(const fo_columns *x, ptrdiff_t j, const void *r);         /* of the stored column, means aside */
+    void (*add)(const fo_columns *x, ptrdiff_t j, double c, void *r);       /* r += c x_j, means aside */
+    double (*norm)(const fo_columns *x, ptrdiff_t j);                       /* squared, less the mean */
+    double (*vector_dot)(const void *u, const void *v, ptrdiff_t n);
+    void (*vector_add)(void *r, const void *x, double c, ptrdiff_t n);
+} fo_column_kernels;
 
 typedef struct {
     const char *isa;
@@ -10,8 +50,12 @@ typedef struct {
     fo_task floor_step, floor_read;                                         /* ctx: const fo_floor_job; pieces: blocks of elements */
     double (*squares_scaled)(const fo_tensor *t, double c);                 /* sum of (c g)^2 over a whole tensor */
     int64_t (*inspect)(const fo_tensor *t, double *largest);                /* Inf and NaN, and the largest |g| */
+    void (*lines_block)(const fo_lines *job, double *sums);                 /* a vector of one block at most */
+    fo_task lines;                 /* ctx: fo_lines; pieces: blocks of elements; job->sums[block] */
     const fo_layers *layers[FO_WIDTHS];
+    const fo_triangle_kernels *triangle[FO_WIDTHS];
     fo_task pairs_measure, pairs_products, pairs_combine, pairs_sweep, pairs_copy;    /* ctx: const fo_pairs_job; pieces: blocks */
+    const fo_column_kernels *columns[FO_WIDTHS];
 } fo_kernels;
 
 typedef struct {
