@@ -143,7 +143,12 @@ def test_the_gap_that_is_told_is_true(tol: float, dtype: Any, l1_ratio: float) -
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize(
     "kind",
-    [*KINDS, dict(fit_intercept=True), dict(fit_intercept=True, sample_weight=True), dict(sample_weight=True)],
+    [
+        *KINDS,
+        dict(fit_intercept=True),
+        dict(fit_intercept=True, sample_weight=True),
+        dict(sample_weight=True),
+    ],
     ids=str,
 )
 def test_dense_and_csc_agree(kind: dict[str, Any], dtype: Any, index: Any) -> None:
@@ -211,7 +216,12 @@ def test_screening_and_order_change_time_only() -> None:
         alpha = share * alpha_max(X, y)
         ways = [
             lasso(X, y, alpha, tol=1e-14, **kind)
-            for kind in (dict(), dict(screening=False), dict(selection="random", rng=0), dict(selection="random", rng=1))
+            for kind in (
+                dict(),
+                dict(screening=False),
+                dict(selection="random", rng=0),
+                dict(selection="random", rng=1),
+            )
         ]
         for other in ways[1:]:
             np.testing.assert_allclose(other.x, ways[0].x, atol=1e-5)
@@ -382,7 +392,9 @@ def test_several_targets_are_single_ones() -> None:
     for k in range(3):
         one = lasso(X, Y[:, k], 0.1, fit_intercept=True, x0=start[:, k], tol=TIGHT)
         np.testing.assert_allclose(res.x[:, k], one.x, atol=1e-12)
-        assert res.intercept[k] == pytest.approx(one.intercept, abs=1e-14)  # NumPy sums one column in another order
+        assert res.intercept[k] == pytest.approx(
+            one.intercept, abs=1e-14
+        )  # NumPy sums one column in another order
         assert res.fun[k] == pytest.approx(one.fun, rel=1e-13)
     assert lasso(X, np.empty((40, 0)), 0.1).x.shape == (15, 0)
 
@@ -483,7 +495,9 @@ BAD: list[tuple[str, type[Exception], str, dict[str, Any]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("error", "message", "changes"), [row[1:] for row in BAD], ids=[row[0] for row in BAD])
+@pytest.mark.parametrize(
+    ("error", "message", "changes"), [row[1:] for row in BAD], ids=[row[0] for row in BAD]
+)
 def test_bad_inputs(error: type[Exception], message: str, changes: dict[str, Any]) -> None:
     with pytest.raises(error, match=message):
         lasso(**(dict(X=GOOD_X, y=GOOD_Y, alpha=0.1) | changes))
@@ -549,7 +563,11 @@ def test_sparse_coding_falls_in_every_step() -> None:
     held = {name: a.copy() for name, a in start.items()}
     values = [cost(start)]
     res = BlockCoordinate(blocks).minimize(
-        cost, start, max_iter=40, ftol=1e-6, callback=lambda intermediate_result: values.append(intermediate_result.fun)
+        cost,
+        start,
+        max_iter=40,
+        ftol=1e-6,
+        callback=lambda intermediate_result: values.append(intermediate_result.fun),
     )
     np.testing.assert_array_equal(res.history, values)
     assert (np.diff(res.history) <= 0).all() and len(values) > 5

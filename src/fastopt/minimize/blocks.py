@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,9 @@ class Block:
             if value is not None and not callable(value):
                 raise TypeError(f"Block {self.name!r}: {word} is {value!r}; a function is wanted")
         if method is not None and not isinstance(method, str):
-            raise TypeError(f"Block {self.name!r}: method is {method!r}; the name of a method of minimize is wanted")
+            raise TypeError(
+                f"Block {self.name!r}: method is {method!r}; the name of a method of minimize is wanted"
+            )
         if method is None and not (jac is None and tol is None and options is None):
             raise ValueError(f"Block {self.name!r}: jac, tol and options go with method")
         self.solve, self.update, self.method, self.jac = solve, update, method, jac
@@ -128,7 +131,9 @@ class BlockCoordinate:
         names = [block.name for block in self.blocks]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"BlockCoordinate: two blocks are called {name!r}; give them different name=")
+                raise ValueError(
+                    f"BlockCoordinate: two blocks are called {name!r}; give them different name="
+                )
         self.monotone = bool(monotone)
 
     def minimize(
@@ -257,7 +262,9 @@ class _Part:
 
     def like(self, value: Any, what: str) -> list[np.ndarray]:
         """The leaves of a value that should be nested and shaped as the block is."""
-        found = list(leaves_with_paths(value)) if len(self.leaves) != 1 or self.paths != [""] else [("", value)]
+        found = (
+            list(leaves_with_paths(value)) if len(self.leaves) != 1 or self.paths != [""] else [("", value)]
+        )
         if [path for path, _ in found] != self.paths:
             raise ValueError(
                 f"Block {self.block.name!r}: {what} returned a tree of {[p for p, _ in found]}; one of {self.paths} is wanted"
@@ -275,7 +282,9 @@ class _Part:
 class _Sweeps:
     """One run: the working tree, its best copy, the counts."""
 
-    def __init__(self, owner: BlockCoordinate, fun: Callable[..., Any], x0: Any, args: tuple[Any, ...]) -> None:
+    def __init__(
+        self, owner: BlockCoordinate, fun: Callable[..., Any], x0: Any, args: tuple[Any, ...]
+    ) -> None:
         if not callable(fun):
             raise TypeError(f"minimize: fun is {fun!r}; a function is wanted")
         self.fun, self.args, self.monotone = fun, tuple(args), owner.monotone
@@ -302,7 +311,7 @@ class _Sweeps:
             self.best, self.best_leaves = f, [leaf.copy() for leaf in self.leaves]
 
     def by_method(self, part: _Part) -> None:
-        from fastopt.minimize import minimize
+        minimize = import_module("fastopt.minimize").minimize  # it imports this file
 
         block = part.block
 
@@ -347,10 +356,14 @@ class _Sweeps:
         self.keep(new_f)
         return new_f
 
+    def tree_of(self, leaves: list[np.ndarray]) -> Any:
+        """A tree like x0 of copies."""
+        feed = iter([leaf.copy() for leaf in leaves])
+        return map_tree(lambda _: next(feed), self.params)
+
     def result(self, status: int, history: list[float]) -> OptimizeResult:
-        feed = iter([leaf.copy() for leaf in self.best_leaves])
         return OptimizeResult(
-            x=map_tree(lambda _: next(feed), self.params),
+            x=self.tree_of(self.best_leaves),
             fun=self.best,
             nit=len(history) - 1,
             nfev=self.nfev,
@@ -388,10 +401,7 @@ class _Sweeps:
                 f = self.advance(part, f)
             history.append(f)
             if callback is not None:
-                feed = iter([leaf.copy() for leaf in self.leaves])
-                shown = OptimizeResult(
-                    x=map_tree(lambda _, feed=feed: next(feed), self.params), fun=f, nit=len(history) - 1
-                )
+                shown = OptimizeResult(x=self.tree_of(self.leaves), fun=f, nit=len(history) - 1)
                 try:
                     callback(shown)
                 except StopIteration:
