@@ -1,6 +1,7 @@
 """Paths of lasso and elastic net against scikit-learn, at equal duality gap: ``python -m bench.lasso [--quick]``.
 
-The same penalties and the same criterion (gap <= tol |y|^2) for both, X in the order that both use without copying. The gap of every
+The same penalties and the same criterion (gap <= tol |y|^2) for both, X in the order that both use
+without copying. The gap of every
 solution of either is then measured here, in double, over all columns. Writes lasso.json and lasso.txt to --out.
 """
 
@@ -28,7 +29,7 @@ Record = dict[str, Any]
 
 
 def data(kind: str, dtype: str, n: int, p: int) -> tuple[Any, np.ndarray]:
-    """X of normal numbers, 1 % of them stored if sparse; y of 100 columns (2 % of p) and noise of 0.3 of their deviation."""
+    """X of normal numbers, 1 % of them stored if sparse; y of 2 % of the columns, with noise of 0.3 of its deviation."""
     rng = np.random.default_rng(0)
     if kind == "sparse":
         X: Any = sp.random_array(
@@ -47,7 +48,7 @@ def data(kind: str, dtype: str, n: int, p: int) -> tuple[Any, np.ndarray]:
 
 
 def largest_gap(X: Any, y: np.ndarray, alphas: np.ndarray, coefs: np.ndarray, l1_ratio: float) -> float:
-    """Of all solutions of a path, over |y|^2: the elastic net as a lasso on [X; sqrt(b) I], the residual scaled to be feasible."""
+    """Of all solutions of a path, over |y|^2: as a lasso on [X; sqrt(b) I], the residual scaled to be feasible."""
     X, y, n, worst = X.astype(float), y.astype(float), len(y), 0.0
     for alpha, w in zip(alphas, coefs.T.astype(float), strict=True):
         a, b = n * alpha * l1_ratio, n * alpha * (1 - l1_ratio)
@@ -115,16 +116,21 @@ def report(rows: list[Record], about: dict[str, Any]) -> str:
             value, quiet = (row[how][PEER] / row[how][name] for how in ("median", "best"))
             gaps = f"{row['gap'][name] / row['tol']:9.3f}{row['gap'][PEER] / row['tol']:9.3f}"
             what = f"{row['kind']:11s}{row['dtype']:8s} {row['l1_ratio']:8g}  {PEER} / {name:12s}"
-            text = f"{'met   ' if value >= 1 else 'MISSED'} {what}{value:9.2f}  {'>= 1':8s}{quiet:9.2f}{seconds:10.4f}{gaps}"
+            figures = f"{value:9.2f}  {'>= 1':8s}{quiet:9.2f}{seconds:10.4f}{gaps}"
+            text = f"{'met   ' if value >= 1 else 'MISSED'} {what}{figures}"
             lines.append((value, text))
     lines.sort()
     missed = sum(value < 1 for value, _ in lines)
-    head = f"{'':6s} {'X':11s}{'dtype':8s} {'l1_ratio':>8s}  {'ratio':27s}{'median':>9s}  {'target':8s}{'quiet':>9s}{'seconds':>10s}"
+    head = (
+        f"{'':6s} {'X':11s}{'dtype':8s} {'l1_ratio':>8s}  {'ratio':27s}"
+        f"{'median':>9s}  {'target':8s}{'quiet':>9s}{'seconds':>10s}"
+    )
     return "\n".join(
         [
             "  ".join(f"{key} {value}" for key, value in about.items()),
             "",
-            f"{missed} of {len(lines)} targets missed, worst first (median: ratio of medians; quiet: ratio of the best turns; seconds of "
+            f"{missed} of {len(lines)} targets missed, worst first (median: ratio of medians; quiet: "
+            f"ratio of the best turns; seconds of "
             "ours; gaps: the largest of the path over what was asked for, ours and theirs)",
             head + f"{'gap':>9s}{'theirs':>9s}",
             *(text for _, text in lines),

@@ -2,7 +2,8 @@
 
     J(H, W) = sum |H| lam + sum (X - W H)^2 + decay sum W^2
 
-J is not convex in (H, W), but convex in each alone: the codes H given the dictionary W are a lasso for every image, the dictionary given
+J is not convex in (H, W), but convex in each alone: the codes H given the dictionary W are a lasso for
+every image, the dictionary given
 the codes is least squares in closed form. The penalty on W is what keeps J from the trick of large W and small H.
 
     python examples/sparse_coding.py [--atoms 48] [--picture atoms.png]
@@ -87,11 +88,13 @@ def main() -> None:
         f"{X.shape[1]} images of {X.shape[0]} pixels, {options.atoms} atoms, {res.nit} sweeps in {seconds:.2f} s"
     )
     print(
-        f"J fell from {res.history[0]:.1f} to {res.fun:.1f}: {res.gains['H']:.1f} by the codes, {res.gains['W']:.1f} by the atoms"
+        f"J fell from {res.history[0]:.1f} to {res.fun:.1f}: {res.gains['H']:.1f} by the codes, "
+        f"{res.gains['W']:.1f} by the atoms"
     )
     print(res.message)
     print(
-        f"an image uses {np.count_nonzero(H, axis=0).mean():.1f} atoms; together they explain {explained:.1%} of the variance"
+        f"an image uses {np.count_nonzero(H, axis=0).mean():.1f} atoms; together they explain "
+        f"{explained:.1%} of the variance"
     )
     if options.picture:
         draw(W, options.picture)

@@ -1,4 +1,4 @@
-"""Block coordinate descent: one part of the parameters at a time, each by its own method (Deep Learning, section 8.7.2)."""
+"""Block coordinate descent: one part of the parameters at a time, each by its own method (Deep Learning, 8.7.2)."""
 
 from __future__ import annotations
 
@@ -33,13 +33,16 @@ class Block:
     Parameters
     ----------
     part : str or callable
-        A path in the tree (``"W"``, ``"layers/0"``: a leaf, or all below; ``""``: everything), or a function of the tree that
+        A path in the tree (``"W"``, ``"layers/0"``: a leaf, or all below; ``""``: everything), or a
+        function of the tree that
         gives back a part of it: arrays of the tree or views of them, in any nesting.
     solve : callable, optional
-        ``solve(params)`` gives back the new value of the block, in the shape of the block: the exact minimiser in closed form,
+        ``solve(params)`` gives back the new value of the block, in the shape of the block: the exact
+        minimiser in closed form,
         or whatever comes near. `params` is the whole tree, read-only.
     update : callable or object with a method `update`, optional
-        ``update(params, block)`` changes `block`, a copy that is its own, and gives back None; or gives back the new value.
+        ``update(params, block)`` changes `block`, a copy that is its own, and gives back None; or gives
+        back the new value.
     method : str, optional
         A method of :func:`fastopt.minimize`, run on the block alone, flattened.
     jac : callable, optional
@@ -71,7 +74,8 @@ class Block:
         chosen = [word for word, value in given.items() if value is not None]
         if len(chosen) != 1:
             raise ValueError(
-                f"Block {self.name!r}: {' and '.join(chosen) or 'nothing'} was given; exactly one of solve, update and method is wanted"
+                f"Block {self.name!r}: {' and '.join(chosen) or 'nothing'} was given; exactly one of "
+                f"solve, update and method is wanted"
             )
         update = getattr(update, "update", update)
         for word, value in (("solve", solve), ("update", update), ("jac", jac)):
@@ -96,7 +100,8 @@ class BlockCoordinate:
 
     .. math:: x_B \leftarrow \operatorname*{arg\,min}_{u} f(u, x_{\bar B}) \quad\text{for each block } B
 
-    Deep Learning, section 8.7.2: good where f splits into parts that are easy by themselves, poor where the value of one
+    Deep Learning, section 8.7.2: good where f splits into parts that are easy by themselves, poor where
+    the value of one
     block strongly sets the best value of another.
 
     Parameters
@@ -104,7 +109,8 @@ class BlockCoordinate:
     blocks : sequence of Block
         In the order of a sweep. Parameters in no block stay as they are.
     monotone : bool, default True
-        Take a block's new value only if the objective does not rise. With False every value with a finite objective is taken;
+        Take a block's new value only if the objective does not rise. With False every value with a
+        finite objective is taken;
         the best point seen is what is given back either way.
 
     Examples
@@ -153,7 +159,8 @@ class BlockCoordinate:
         Parameters
         ----------
         fun : callable
-            ``fun(params, *args)``: the objective, a number. It gets the whole tree, read-only; the arrays change later, so it
+            ``fun(params, *args)``: the objective, a number. It gets the whole tree, read-only; the
+            arrays change later, so it
             copies what it keeps.
         x0 : array or tree of arrays
             Start; never changed. Integers become float64.
@@ -173,14 +180,17 @@ class BlockCoordinate:
         Returns
         -------
         OptimizeResult
-            ``x`` (a tree like x0), ``fun``, ``nit`` (sweeps), ``nfev``, ``history`` (f at the start and after each sweep), ``gains`` (how
-            much f fell in all by each block) and ``refused`` (how often each block's value was not taken), both by name;
+            ``x`` (a tree like x0), ``fun``, ``nit`` (sweeps), ``nfev``, ``history`` (f at the start and
+            after each sweep), ``gains`` (how
+            much f fell in all by each block) and ``refused`` (how often each block's value was not
+            taken), both by name;
             ``success``, ``status``, ``message``.
 
         Raises
         ------
         TypeError, ValueError
-            A wrong argument, or a block that returned another shape. Exceptions of the functions given come out as they are.
+            A wrong argument, or a block that returned another shape. Exceptions of the functions given
+            come out as they are.
         """
         max_iter = check_integer("minimize", "max_iter", max_iter, 0)
         ftol = check_number("minimize", "ftol", ftol, 0.0)
@@ -241,7 +251,8 @@ class _Part:
             inside = isinstance(leaf, np.ndarray) and any(np.may_share_memory(leaf, a) for a in mine)
             if not inside and np.size(leaf):
                 raise ValueError(
-                    f"Block {block.name!r}: the function gave something that is no array of the parameters nor a view of one"
+                    f"Block {block.name!r}: the function gave something that is no array of the "
+                    f"parameters nor a view of one"
                 )
 
     def copy(self) -> list[np.ndarray]:
@@ -267,7 +278,8 @@ class _Part:
         )
         if [path for path, _ in found] != self.paths:
             raise ValueError(
-                f"Block {self.block.name!r}: {what} returned a tree of {[p for p, _ in found]}; one of {self.paths} is wanted"
+                f"Block {self.block.name!r}: {what} returned a tree of {[p for p, _ in found]}; one of "
+                f"{self.paths} is wanted"
             )
         leaves = [np.asarray(leaf) for _, leaf in found]
         for path, leaf, mine in zip(self.paths, leaves, self.leaves, strict=True):
