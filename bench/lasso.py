@@ -29,7 +29,7 @@ Record = dict[str, Any]
 
 
 def data(kind: str, dtype: str, n: int, p: int) -> tuple[Any, np.ndarray]:
-    """X of normal numbers, 1 % of them stored if sparse; y of 2 % of the columns, with noise of 0.3 of its deviation."""
+    """X of normal numbers, 1 % of them stored if sparse; y of 2 % of the columns, noise of 0.3 of its deviation."""
     rng = np.random.default_rng(0)
     if kind == "sparse":
         X: Any = sp.random_array(

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include "threads.h"
 #include "shuffle.h"
+#include "solve.h"
 #include "descent.h"
 
 #if defined(__GNUC__)
@@ -140,6 +141,23 @@ typedef struct {
 } fo_layers;
 const fo_layers *fo_layers_of(int width);
 
+/* ---- the inverse Hessian of BFGS as one packed triangle (layout: triangle.h) ----
+ * H + s w' + w s' is the matrix meant: a rank-two update stays pending until the next pass, which has to read H anyway. s == NULL: none
+ * is pending. Arrays lie anywhere an element of the width may; n >= 0. */
+ptrdiff_t fo_triangle_elements(int width, ptrdiff_t n);                       /* to allocate; 32-byte alignment is fastest */
+size_t fo_triangle_scratch(int width, ptrdiff_t n);                           /* bytes that a pass needs; 0 for the smallest n */
+void fo_triangle_identity(int width, ptrdiff_t n, void *h, double gamma);     /* H = gamma I */
+void fo_triangle_pack(int width, ptrdiff_t n, const void *a, void *h);        /* H = a[n n], of which the lower triangle is read */
+void fo_triangle_unpack(int width, ptrdiff_t n, const void *h, const void *s, const void *w, void *out);      /* out[n n], by rows */
+/* One pass: h += s w' + w s', u[n] = H g with the new H. u overlaps nothing; h is only read if s is NULL. Bits do not depend on threads. */
+void fo_triangle_pass(int width, ptrdiff_t n, void *h, const void *s, const void *w, const void *g, void *u, void *scratch, int threads);
+/* The floor of a pass, for benchmarks: n (n + 1) / 2 elements read and written once, with a constant added; `repeat` times. */
+void fo_triangle_floor(int width, ptrdiff_t n, void *h, int threads, int repeat);
+
+/* ---- the same with BLAS: a[n n] by rows, of which the upper triangle is used; 0 <= n < 2^31 ---- */
+void fo_dense_pass(const fo_blas *blas, int width, ptrdiff_t n, void *a, const void *s, const void *w, const void *g, void *u);
+void fo_dense_unpack(int width, ptrdiff_t n, const void *a, const void *s, const void *w, void *out);   /* out may be a */
+
 /* ---- the calls above as pointers, for modules that do not link csrc themselves ---- */
 typedef struct {
     int (*get_num_threads)(void);
@@ -155,6 +173,46 @@ typedef struct {
     void (*gather)(const fo_rows *arrays, int count, const void *order, int wide, ptrdiff_t first, ptrdiff_t n, ptrdiff_t ahead,
                    int threads);
     void (*copy_rows)(const fo_rows *array, char *const out[2], const uint32_t *order, ptrdiff_t n, ptrdiff_t size, int distance);
+    const fo_method_info *methods;                                                                   /* these: solve.h */
+    void (*default_options)(fo_options *o, int method, int width, int64_t n);
+    int64_t (*solver_bytes)(int width, int64_t n, const fo_options *o);
+    void (*solver_begin)(void *block, int width, int64_t n, const fo_options *o);
+    int (*solver_valid)(const void *block, int64_t bytes);
+    int (*solver_advance)(fo_solver *s, const fo_blas *blas);
+    int (*solver_run)(fo_solver *s, const fo_blas *blas, fo_objective fun, void *user, int64_t budget);
+    void (*solver_stop)(fo_solver *s, int status);
+    void *(*solver_vector)(fo_solver *s, int place);
+    void (*inverse_hessian)(fo_solver *s, void *out);
+    int64_t (*many_ask)(fo_many *m, void *x, int64_t *rows);
+    void (*many_tell)(fo_many *m, const double *f, const void *g);
+    int (*many_run)(fo_many *m, fo_objective fun, void *user, int64_t step, int64_t budget, int threads);
+    void (*search_begin)(fo_search *q);                                                              /* these four: search/search.h */
+    int (*search_advance)(fo_search *q, double f, double df);
+    const char *(*search_name)(int kind);
+    const char *(*search_reason)(int why);
+    ptrdiff_t (*triangle_elements)(int width, ptrdiff_t n);
+    size_t (*triangle_scratch)(int width, ptrdiff_t n);
+    void (*triangle_identity)(int width, ptrdiff_t n, void *h, double gamma);
+    void (*triangle_pack)(int width, ptrdiff_t n, const void *a, void *h);
+    void (*triangle_unpack)(int width, ptrdiff_t n, const void *h, const void *s, const void *w, void *out);
+    void (*triangle_pass)(int width, ptrdiff_t n, void *h, const void *s, const void *w, const void *g, void *u, void *scratch,
+                          int threads);
+    void (*triangle_floor)(int width, ptrdiff_t n, void *h, int threads, int repeat);
+    void (*dense_pass)(const fo_blas *blas, int width, ptrdiff_t n, void *a, const void *s, const void *w, const void *g, void *u);
+    void (*dense_unpack)(int width, ptrdiff_t n, const void *a, const void *s, const void *w, void *out);
+    size_t (*pairs_bytes)(int width, ptrdiff_t n, int m);                                            /* to pairs_get: pairs_api.h */
+    size_t (*pairs_scratch)(int width, ptrdiff_t n, int m);
+    void (*pairs_begin)(void *block, int width, ptrdiff_t n, int m);
+    void (*pairs_reset)(void *block);
+    void (*pairs_measure)(void *block, const void *x, const void *xt, const void *g, const void *gt, fo_pair_sums *out, void *scratch,
+                          int threads);
+    void (*pairs_damp)(void *block, double theta, const void *gt, fo_pair_sums *out, void *scratch, int threads);
+    void (*pairs_accept)(void *block);
+    void (*pairs_reject)(void *block);
+    double (*pairs_direction)(void *block, const void *gt, void *d, void *scratch, int threads);
+    double (*pairs_two_loop)(const void *block, const void *gt, void *d, void *scratch, int threads);
+    double (*pairs_product)(const void *block, const void *v, void *out, void *scratch, int threads);
+    void (*pairs_get)(const void *block, int age, void *s, void *y);
     void (*column_norms)(const fo_columns *x, double *norms, int threads);                           /* these three: descent.h */
     void (*descent_begin)(fo_descent *s);
     int (*descend)(fo_descent *s, int64_t budget);

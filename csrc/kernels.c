@@ -6,8 +6,14 @@
 #define FO_PREP 0
 #if defined(__GNUC__)
 #define FO_PREFETCH(x) __builtin_prefetch(x)
+#define FO_NOINLINE __attribute__((noinline))
+/* At the end of a loop over groups of 16 lanes: each lane stays in its place of a vector. Without it gcc 12 takes several groups at a time and
+ * sorts their products into chains, at a quarter of the speed. */
+#define FO_LANES_STAY __asm__ volatile ("")
 #else
 #define FO_PREFETCH(x) (void)(x)
+#define FO_NOINLINE
+#define FO_LANES_STAY (void)0
 #endif
 
 #define REAL float
@@ -22,9 +28,12 @@
 #define FN(x) x##_f32
 #include "rules.h"
 #include "reduce.h"
+#include "lines.h"
 #include "loops.h"
 #include "floor.h"
 #include "layers.h"
+#include "triangle.h"
+#include "pairs.h"
 #include "coordinate.h"
 #undef REAL
 #undef NARROW
@@ -49,9 +58,12 @@
 #define FN(x) x##_f64
 #include "rules.h"
 #include "reduce.h"
+#include "lines.h"
 #include "loops.h"
 #include "floor.h"
 #include "layers.h"
+#include "triangle.h"
+#include "pairs.h"
 #include "coordinate.h"
 
 /* ---- flushing of subnormals, for the calls that ask for it; the caller's setting comes back ---- */
@@ -162,9 +174,59 @@ static void floor_read(void *ctx, ptrdiff_t begin, ptrdiff_t end)
     else floor_read_f64(job, start, stop - start);
 }
 
+static void lines_block(const fo_lines *job, double *sums)
+{
+    if (job->width == FO_F32) lines_f32(job, 0, job->n, sums);
+    else lines_f64(job, 0, job->n, sums);
+}
+
+static void lines(void *ctx, ptrdiff_t begin, ptrdiff_t end)
+{
+    const fo_lines *job = ctx;
+    for (ptrdiff_t b = begin; b < end; b++) {
+        ptrdiff_t start = b * FO_BLOCK, n = job->n - start < FO_BLOCK ? job->n - start : FO_BLOCK;
+        double *sums = job->sums + b * FO_PAIR_SUMS;
+        if (job->width == FO_F32) lines_f32(job, start, n, sums);
+        else lines_f64(job, start, n, sums);
+    }
+}
+/* Passes over pairs. The combination walks backwards: what the pass before it read last is still in cache. */
+#define PAIRS_TASK(name, backwards)                                                                                       \
+    static void name(void *ctx, ptrdiff_t begin, ptrdiff_t end)                                                           \
+    {                                                                                                                     \
+        const fo_pairs_job *job = ctx;                                                                                    \
+        for (ptrdiff_t i = begin; i < end; i++) {                                                                         \
+            const ptrdiff_t block = backwards ? fo_blocks(job->at->n) - 1 - i : i;                                        \
+            if (job->at->width == FO_F32) name##_f32(job, block);                                                         \
+            else name##_f64(job, block);                                                                                  \
+        }                                                                                                                 \
+    }
+PAIRS_TASK(pairs_measure, 0)
+PAIRS_TASK(pairs_products, 0)
+PAIRS_TASK(pairs_combine, 1)
+PAIRS_TASK(pairs_sweep, 0)
+PAIRS_TASK(pairs_copy, 0)
+
 #define TEXT_(x) #x
 #define TEXT(x) TEXT_(x)
 #define NAME_(isa) fo_kernels_##isa
 #define NAME(isa) NAME_(isa)
-const fo_kernels NAME(FO_ISA) = { TEXT(FO_ISA), step, squares, floor_step, floor_read, squares_scaled, inspect,
-                                     { &layers_f32, &layers_f64 }, { &columns_f32, &columns_f64 } };
+const fo_kernels NAME(FO_ISA) = {
+    .isa = TEXT(FO_ISA),
+    .step = step,
+    .squares = squares,
+    .floor_step = floor_step,
+    .floor_read = floor_read,
+    .squares_scaled = squares_scaled,
+    .inspect = inspect,
+    .lines_block = lines_block,
+    .lines = lines,
+    .layers = { &layers_f32, &layers_f64 },
+    .columns = { &columns_f32, &columns_f64 },
+    .pairs_measure = pairs_measure,
+    .pairs_products = pairs_products,
+    .pairs_combine = pairs_combine,
+    .pairs_sweep = pairs_sweep,
+    .pairs_copy = pairs_copy,
+    .triangle = { &triangle_f32, &triangle_f64 },
+};

@@ -1,7 +1,37 @@
 /* kernels.h: what one instruction set offers: the table that kernels.c fills and dispatch.c chooses. Private to csrc/. */
 #ifndef FO_KERNELS_H
 #define FO_KERNELS_H
+#include <math.h>
 #include "fastopt.h"
+#include "vectors.h"
+
+/* The inverse Hessian of BFGS (triangle.h): what a pass works on, all of it padded to whole blocks. */
+enum { FO_TRIANGLE_ROWS = 4 };
+#define FO_TRIANGLE_V(element) ((int)(32 / (element)))            /* elements of a block's side */
+typedef struct {
+    ptrdiff_t n, blocks, panels;
+    void *h;
+    const void *s, *w, *g;
+    void *r, *u;                   /* row sums; sums over columns of each panel */
+} fo_triangle_job;
+
+typedef struct {
+    void (*small)(ptrdiff_t n, void *h, const void *s, const void *w, const void *g, void *u);
+    fo_task panels;                /* ctx: const fo_triangle_job; pieces: panels */
+    void (*close)(const fo_triangle_job *job, void *u);
+    void (*identity)(ptrdiff_t n, void *h, double gamma);
+    void (*pack)(ptrdiff_t n, const void *a, void *h);
+    void (*unpack)(ptrdiff_t n, const void *h, const void *s, const void *w, void *out);
+    void (*floor)(void *h, ptrdiff_t start, ptrdiff_t n);
+} fo_triangle_kernels;
+
+/* Elements before block row b. */
+static inline ptrdiff_t fo_triangle_row(ptrdiff_t b, ptrdiff_t v) { return b * (b + 1) / 2 * (v * v); }
+/* First block row of panel p: panels hold about as many elements each. */
+static inline ptrdiff_t fo_triangle_cut(const fo_triangle_job *job, ptrdiff_t p)
+{
+    return p <= 0 ? 0 : p >= job->panels ? job->blocks : (ptrdiff_t)((double)job->blocks * sqrt((double)p / (double)job->panels) + 0.5);
+}
 
 /* Columns of X for coordinate descent; see coordinate.h. */
 typedef struct {
@@ -20,7 +50,11 @@ typedef struct {
     fo_task floor_step, floor_read;                                         /* ctx: const fo_floor_job; pieces: blocks of elements */
     double (*squares_scaled)(const fo_tensor *t, double c);                 /* sum of (c g)^2 over a whole tensor */
     int64_t (*inspect)(const fo_tensor *t, double *largest);                /* Inf and NaN, and the largest |g| */
+    void (*lines_block)(const fo_lines *job, double *sums);                 /* a vector of one block at most */
+    fo_task lines;                 /* ctx: fo_lines; pieces: blocks of elements; job->sums[block] */
     const fo_layers *layers[FO_WIDTHS];
+    const fo_triangle_kernels *triangle[FO_WIDTHS];
+    fo_task pairs_measure, pairs_products, pairs_combine, pairs_sweep, pairs_copy;    /* ctx: const fo_pairs_job; pieces: blocks */
     const fo_column_kernels *columns[FO_WIDTHS];
 } fo_kernels;
 
@@ -30,6 +64,29 @@ typedef struct {
     int width, n_written;
     ptrdiff_t n;
 } fo_floor_job;
+
+/* A pass over the pairs of L-BFGS: what each kernel in pairs.h reads of it is said there. */
+typedef struct {
+    const fo_pairs *at;
+    char *rows;
+    const void *x, *xt, *g, *gt;
+    void *out;
+    const double *c;               /* a coefficient a row */
+    double keep, blend, scale;
+    int rows_used, skip;           /* rows in use, of which the two of slot `skip` hold no pair that counts; -1: all do */
+    int add, dot;                  /* row numbers */
+    double *partial;               /* `stride` sums a block */
+    int stride;
+} fo_pairs_job;
+
+/* Row lengths of pairs.h: its tiles hold up to PAIRS_TILE elements of every row, padded to a multiple of 16. */
+enum { PAIRS_TILE = 1024, PAIRS_TILES = FO_BLOCK / PAIRS_TILE };
+typedef struct { ptrdiff_t number, start, len, padded; } fo_tile;
+static inline fo_tile fo_tile_at(ptrdiff_t n, ptrdiff_t number)
+{
+    const ptrdiff_t start = number * PAIRS_TILE, len = n - start < PAIRS_TILE ? n - start : PAIRS_TILE;
+    return (fo_tile){ number, start, len, (len + 15) / 16 * 16 };
+}
 
 const fo_kernels *fo_current(void);
 

@@ -1,5 +1,5 @@
 # The only extern block for csrc/.
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 cdef extern from "fastopt.h" nogil:
     enum:
@@ -103,6 +103,203 @@ cdef extern from "fastopt.h" nogil:
                             double delta) noexcept nogil
         Py_ssize_t (*outside)(const void *x, Py_ssize_t n, double low, double high) noexcept nogil
 
+    enum:
+        FO_METHODS
+        FO_STOPPED
+        FO_EVALUATE
+        FO_HESSIAN
+        FO_PRODUCT
+        FO_PRECONDITION
+        FO_ITERATED
+        FO_WANT_F
+        FO_WANT_G
+        FO_METHOD_bfgs
+        FO_METHOD_newton
+        FO_METHOD_trust
+        FO_X
+        FO_G
+        FO_XT
+        FO_GT
+        FO_V
+        FO_HV
+        FO_Z
+        FO_MATRIX
+        FO_PAIRS
+        FO_BY_CALLBACK
+
+    ctypedef struct fo_options:
+        int method
+        int variant
+        int search
+        int threads
+        int norm
+        int memory
+        int precondition
+        int max_trials
+        int64_t maxiter
+        int64_t maxfev
+        int64_t restart
+        double gtol
+        double ftol
+        double xtol
+        double ftarget
+        double fmin
+        double c1
+        double c2
+        double eps_f
+        double powell
+        double first_step
+        double max_step
+        double radius
+        double max_radius
+        double eta
+
+    ctypedef struct fo_solver:
+        int64_t bytes
+        int64_t n
+        int width
+        int resume
+        int status
+        int want
+        int have
+        int report
+        int request
+        int64_t nit
+        int64_t nfev
+        int64_t njev
+        int64_t nhev
+        int64_t nprod
+        int64_t nprec
+        int64_t resets
+        double f
+        double ft
+        double fbest
+        double gnorm
+        double alpha
+        fo_options o
+
+    ctypedef struct fo_method_info:
+        const char *name
+        const char *variants
+
+    ctypedef double (*fo_objective)(int64_t n, const void *x, void *g, void *user) noexcept nogil
+
+    enum:
+        FO_SEARCHES
+        FO_SEARCH_EVALUATE
+        FO_SEARCH_DONE
+        FO_SEARCH_FAILED
+        FO_WHYS
+
+    ctypedef struct fo_search:
+        int kind
+        double f0
+        double df0
+        double reference
+        double first
+        double min_alpha
+        double max_alpha
+        double c1
+        double c2
+        double eps_f
+        double scale_f
+        int approximate
+        int max_trials
+        double alpha
+        double f
+        double df
+        double slack
+        int want_slope
+        int trials
+        int bad
+        int why
+        int resume
+        int result
+
+    ctypedef struct fo_blas_f32:
+        void (*symv)(const char *uplo, const int *n, const float *alpha, const float *a, const int *lda,
+                     const float *x, const int *incx, const float *beta, float *y, const int *incy) noexcept nogil
+        void (*syr2)(const char *uplo, const int *n, const float *alpha, const float *x, const int *incx,
+                     const float *y, const int *incy, float *a, const int *lda) noexcept nogil
+        void (*gemv)(const char *trans, const int *m, const int *n, const float *alpha, const float *a,
+                     const int *lda, const float *x, const int *incx, const float *beta, float *y,
+                     const int *incy) noexcept nogil
+        void (*trsv)(const char *uplo, const char *trans, const char *diag, const int *n, const float *a,
+                     const int *lda, float *x, const int *incx) noexcept nogil
+        void (*potrf)(const char *uplo, const int *n, float *a, const int *lda, int *info) noexcept nogil
+        void (*potrs)(const char *uplo, const int *n, const int *nrhs, const float *a, const int *lda, float *b,
+                      const int *ldb, int *info) noexcept nogil
+        void (*syevd)(const char *jobz, const char *uplo, const int *n, float *a, const int *lda, float *w,
+                      float *work, const int *lwork, int *iwork, const int *liwork, int *info) noexcept nogil
+        void (*sytrf)(const char *uplo, const int *n, float *a, const int *lda, int *ipiv, float *work,
+                      const int *lwork, int *info) noexcept nogil
+        void (*sytrs)(const char *uplo, const int *n, const int *nrhs, const float *a, const int *lda,
+                      const int *ipiv, float *b, const int *ldb, int *info) noexcept nogil
+
+    ctypedef struct fo_blas_f64:
+        void (*symv)(const char *uplo, const int *n, const double *alpha, const double *a, const int *lda,
+                     const double *x, const int *incx, const double *beta, double *y, const int *incy) noexcept nogil
+        void (*syr2)(const char *uplo, const int *n, const double *alpha, const double *x, const int *incx,
+                     const double *y, const int *incy, double *a, const int *lda) noexcept nogil
+        void (*gemv)(const char *trans, const int *m, const int *n, const double *alpha, const double *a,
+                     const int *lda, const double *x, const int *incx, const double *beta, double *y,
+                     const int *incy) noexcept nogil
+        void (*trsv)(const char *uplo, const char *trans, const char *diag, const int *n, const double *a,
+                     const int *lda, double *x, const int *incx) noexcept nogil
+        void (*potrf)(const char *uplo, const int *n, double *a, const int *lda, int *info) noexcept nogil
+        void (*potrs)(const char *uplo, const int *n, const int *nrhs, const double *a, const int *lda, double *b,
+                      const int *ldb, int *info) noexcept nogil
+        void (*syevd)(const char *jobz, const char *uplo, const int *n, double *a, const int *lda, double *w,
+                      double *work, const int *lwork, int *iwork, const int *liwork, int *info) noexcept nogil
+        void (*sytrf)(const char *uplo, const int *n, double *a, const int *lda, int *ipiv, double *work,
+                      const int *lwork, int *info) noexcept nogil
+        void (*sytrs)(const char *uplo, const int *n, const int *nrhs, const double *a, const int *lda,
+                      const int *ipiv, double *b, const int *ldb, int *info) noexcept nogil
+
+    ctypedef struct fo_blas:
+        fo_blas_f32 s
+        fo_blas_f64 d
+
+    enum:
+        FO_PAIRS_MAX
+        FO_PAIRS_DIRECT
+
+    ctypedef struct fo_pairs:
+        Py_ssize_t n
+        int width
+        int m
+        int count
+        int head
+        double gamma
+
+    ctypedef struct fo_pair_sums:
+        double sy
+        double yy
+        double ss
+        double gg
+        double sg
+        double yg
+        double largest
+
+    ctypedef struct fo_many:
+        int width
+        int lanes
+        int64_t n
+        int64_t rows
+        int64_t block_bytes
+        const fo_options *o
+        const char *x0
+        char *x
+        char *g
+        double *f
+        int64_t *nit
+        int64_t *nfev
+        int64_t *njev
+        int32_t *status
+        char *blocks
+        int64_t *row
+        int64_t next
+
     ctypedef struct fo_columns:
         int width
         int careful
@@ -165,6 +362,53 @@ cdef extern from "fastopt.h" nogil:
                        Py_ssize_t ahead, int threads) noexcept nogil
         void (*copy_rows)(const fo_rows *array, char **out, const uint32_t *order, Py_ssize_t n, Py_ssize_t size,
                           int distance) noexcept nogil
+        const fo_method_info *methods
+        void (*default_options)(fo_options *o, int method, int width, int64_t n) noexcept nogil
+        int64_t (*solver_bytes)(int width, int64_t n, const fo_options *o) noexcept nogil
+        void (*solver_begin)(void *block, int width, int64_t n, const fo_options *o) noexcept nogil
+        int (*solver_valid)(const void *block, int64_t bytes) noexcept nogil
+        int (*solver_advance)(fo_solver *s, const fo_blas *blas) noexcept nogil
+        int (*solver_run)(fo_solver *s, const fo_blas *blas, fo_objective fun, void *user,
+                          int64_t budget) noexcept nogil
+        void (*solver_stop)(fo_solver *s, int status) noexcept nogil
+        void *(*solver_vector)(fo_solver *s, int place) noexcept nogil
+        void (*inverse_hessian)(fo_solver *s, void *out) noexcept nogil
+        int64_t (*many_ask)(fo_many *m, void *x, int64_t *rows) noexcept nogil
+        void (*many_tell)(fo_many *m, const double *f, const void *g) noexcept nogil
+        int (*many_run)(fo_many *m, fo_objective fun, void *user, int64_t step, int64_t budget, int threads) noexcept nogil
+        void (*search_begin)(fo_search *q) noexcept nogil
+        int (*search_advance)(fo_search *q, double f, double df) noexcept nogil
+        const char *(*search_name)(int kind) noexcept nogil
+        const char *(*search_reason)(int why) noexcept nogil
+        Py_ssize_t (*triangle_elements)(int width, Py_ssize_t n) noexcept nogil
+        size_t (*triangle_scratch)(int width, Py_ssize_t n) noexcept nogil
+        void (*triangle_identity)(int width, Py_ssize_t n, void *h, double gamma) noexcept nogil
+        void (*triangle_pack)(int width, Py_ssize_t n, const void *a, void *h) noexcept nogil
+        void (*triangle_unpack)(int width, Py_ssize_t n, const void *h, const void *s, const void *w,
+                                void *out) noexcept nogil
+        void (*triangle_pass)(int width, Py_ssize_t n, void *h, const void *s, const void *w, const void *g, void *u,
+                              void *scratch, int threads) noexcept nogil
+        void (*triangle_floor)(int width, Py_ssize_t n, void *h, int threads, int repeat) noexcept nogil
+        void (*dense_pass)(const fo_blas *blas, int width, Py_ssize_t n, void *a, const void *s, const void *w,
+                           const void *g, void *u) noexcept nogil
+        void (*dense_unpack)(int width, Py_ssize_t n, const void *a, const void *s, const void *w,
+                             void *out) noexcept nogil
+        size_t (*pairs_bytes)(int width, Py_ssize_t n, int m) noexcept nogil
+        size_t (*pairs_scratch)(int width, Py_ssize_t n, int m) noexcept nogil
+        void (*pairs_begin)(void *block, int width, Py_ssize_t n, int m) noexcept nogil
+        void (*pairs_reset)(void *block) noexcept nogil
+        void (*pairs_measure)(void *block, const void *x, const void *xt, const void *g, const void *gt,
+                              fo_pair_sums *out, void *scratch, int threads) noexcept nogil
+        void (*pairs_damp)(void *block, double theta, const void *gt, fo_pair_sums *out, void *scratch,
+                           int threads) noexcept nogil
+        void (*pairs_accept)(void *block) noexcept nogil
+        void (*pairs_reject)(void *block) noexcept nogil
+        double (*pairs_direction)(void *block, const void *gt, void *d, void *scratch, int threads) noexcept nogil
+        double (*pairs_two_loop)(const void *block, const void *gt, void *d, void *scratch,
+                                 int threads) noexcept nogil
+        double (*pairs_product)(const void *block, const void *v, void *out, void *scratch,
+                                int threads) noexcept nogil
+        void (*pairs_get)(const void *block, int age, void *s, void *y) noexcept nogil
         void (*column_norms)(const fo_columns *x, double *norms, int threads) noexcept nogil
         void (*descent_begin)(fo_descent *s) noexcept nogil
         int (*descend)(fo_descent *s, int64_t budget) noexcept nogil
