@@ -140,4 +140,25 @@ typedef double (*fo_objective)(int64_t n, const void *x, void *g, void *user);
 /* Runs until it stops (FO_STOPPED), something else than an evaluation is asked for, or `budget` evaluations were made (FO_EVALUATE: call again). */
 int fo_run(fo_solver *s, const fo_blas *blas, fo_objective fun, void *user, int64_t budget);
 
+/* ---- many problems of one size (solve/many.c); methods that ask for evaluations alone ---- */
+typedef struct {
+    int width, lanes;              /* lanes: problems under way at once */
+    int64_t n, rows, block_bytes;  /* block_bytes: of one solver, a multiple of 64 */
+    const fo_options *o;
+    const char *x0;                /* [rows][n] */
+    char *x, *g;                   /* out, [rows][n]: written as problems end, like all that follow */
+    double *f;
+    int64_t *nit, *nfev, *njev;
+    int32_t *status;
+    char *blocks;                  /* [lanes][block_bytes], 64-byte aligned */
+    int64_t *row;                  /* [lanes], the problem of each; -1: none, at first */
+    int64_t next;                  /* first problem that no lane has taken; 0 at first */
+} fo_many;
+/* The points to evaluate, x[k][n], and which problems they are of, rows[k]; returns k <= lanes, 0 at the end. */
+int64_t fo_many_ask(fo_many *m, void *x, int64_t *rows);
+/* Values and gradients at the points of the last ask, in its order. */
+void fo_many_tell(fo_many *m, const double *f, const void *g);
+/* About `budget` evaluations in each lane; `user` moves on by `step` bytes a problem. 0: all problems have ended. */
+int fo_many_run(fo_many *m, fo_objective fun, void *user, int64_t step, int64_t budget, int threads);
+
 #endif

@@ -48,6 +48,9 @@ static int64_t lay_out(fo_solver *s, int width, int64_t n, const fo_options *o)
 int64_t fo_solver_bytes(int width, int64_t n, const fo_options *o)
 {
     fo_solver s;
+    const int square = o->method == FO_METHOD_bfgs || o->method == FO_METHOD_newton || o->method == FO_METHOD_trust;
+    if (!descents[o->method] && !regions[o->method]) return -1;
+    if (n > (int64_t)1 << (square ? 29 : 46)) return -1;                /* bytes would not fit into int64_t */
     return lay_out(&s, width, n, o);
 }
 
@@ -62,20 +65,18 @@ void fo_begin(void *block, int width, int64_t n, const fo_options *o)
     s->status = -1;
 }
 
-int fo_solver_valid(const void *block, int64_t bytes)
-{
-    const fo_solver *s = block;
-    return bytes >= (int64_t)sizeof *s && s->magic == MAGIC && s->bytes == bytes && s->n >= 0 &&
-           (s->width == FO_F32 || s->width == FO_F64) && s->o.method >= 0 && s->o.method < FO_METHODS &&
-           fo_solver_bytes(s->width, s->n, &s->o) == bytes;
-}
-
 void *fo_vector(fo_solver *s, int place) { return s->at[place] ? vec(s, place) : NULL; }
 
 void vec_copy(fo_solver *s, int from, int to)
 {
     space v = space_of(s);
     memcpy(vec(s, to), vec(s, from), vec_size(&v));
+}
+
+static void vec_fill(fo_solver *s, int place, double value)
+{
+    if (s->width == FO_F32) for (int64_t i = 0; i < s->n; i++) ((float *)vec(s, place))[i] = (float)value;
+    else for (int64_t i = 0; i < s->n; i++) ((double *)vec(s, place))[i] = value;
 }
 
 /* ---- the best point ---- */
@@ -140,7 +141,8 @@ void fo_stop(fo_solver *s, int status)
         exchange(s, FO_X, FO_XB);
         exchange(s, FO_G, FO_GB);
         s->f = s->fbest;
-        if (s->best_at == 1) measure_gradient(s);
+        if (s->best_at == 2) vec_fill(s, FO_G, (double)NAN);            /* only its value was asked for */
+        measure_gradient(s);
         s->best_at = 0;
     }
     s->status = status;

@@ -190,6 +190,7 @@ check_again:
     s->have = 0;
     WAIT(s->resume, 6, FO_EVALUATE);
     s->nfev++;
+    s->njev += (s->have & FO_WANT_G) != 0;               /* an objective that gives both at once gave it here too */
     s->lowest_trial = 0;
     r = s->ft == s->f ? FO_NOT_DESCENT : FO_CHANGED;
 stop:

@@ -12,6 +12,10 @@ from fastopt._info import __version__, build_info  # noqa: E402
 from fastopt._threads import get_num_threads, set_num_threads  # noqa: E402
 from fastopt._trees import flatten  # noqa: E402
 from fastopt.data import Batches  # noqa: E402
+
+# Bound now, not late: the function has the name of its folder, which an import would bind instead.
+from fastopt.minimize import Solver, minimize, minimize_many  # noqa: E402
+from fastopt.minimize import scipy_methods as scipy  # noqa: E402
 from fastopt.optim import (  # noqa: E402
     SGD,
     Adadelta,
@@ -29,6 +33,7 @@ from fastopt.optim import (  # noqa: E402
 
 if TYPE_CHECKING:
     from fastopt import nn as nn
+    from fastopt import problems as problems
 
 __all__ = [
     "SGD",
@@ -44,6 +49,7 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "Rprop",
+    "Solver",
     "StepRecord",
     "__version__",
     "averaging",
@@ -51,18 +57,22 @@ __all__ = [
     "data",
     "flatten",
     "get_num_threads",
+    "minimize",
+    "minimize_many",
     "nn",
+    "problems",
     "schedules",
+    "scipy",
     "set_num_threads",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    # fastopt.nn needs scipy.special, which takes longer to import than all the rest.
-    if name == "nn":
+    # fastopt.nn needs scipy.special, which takes longer to import than all the rest; problems are for trying out.
+    if name in ("nn", "problems"):
         from importlib import import_module
 
-        return import_module("fastopt.nn")
+        return import_module(f"fastopt.{name}")
     raise AttributeError(f"module 'fastopt' has no attribute {name!r}")
 
 

@@ -1,5 +1,5 @@
 # The only extern block for csrc/.
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 cdef extern from "fastopt.h" nogil:
     enum:
@@ -114,6 +114,8 @@ cdef extern from "fastopt.h" nogil:
         FO_WANT_F
         FO_WANT_G
         FO_METHOD_bfgs
+        FO_METHOD_newton
+        FO_METHOD_trust
         FO_X
         FO_G
         FO_XT
@@ -279,6 +281,25 @@ cdef extern from "fastopt.h" nogil:
         double yg
         double largest
 
+    ctypedef struct fo_many:
+        int width
+        int lanes
+        int64_t n
+        int64_t rows
+        int64_t block_bytes
+        const fo_options *o
+        const char *x0
+        char *x
+        char *g
+        double *f
+        int64_t *nit
+        int64_t *nfev
+        int64_t *njev
+        int32_t *status
+        char *blocks
+        int64_t *row
+        int64_t next
+
     ctypedef struct fo_columns:
         int width
         int careful
@@ -352,6 +373,10 @@ cdef extern from "fastopt.h" nogil:
         void (*solver_stop)(fo_solver *s, int status) noexcept nogil
         void *(*solver_vector)(fo_solver *s, int place) noexcept nogil
         void (*inverse_hessian)(fo_solver *s, void *out) noexcept nogil
+        int64_t (*many_ask)(fo_many *m, void *x, int64_t *rows) noexcept nogil
+        void (*many_tell)(fo_many *m, const double *f, const void *g) noexcept nogil
+        int (*many_run)(fo_many *m, fo_objective fun, void *user, int64_t step, int64_t budget,
+                        int threads) noexcept nogil
         void (*search_begin)(fo_search *q) noexcept nogil
         int (*search_advance)(fo_search *q, double f, double df) noexcept nogil
         const char *(*search_name)(int kind) noexcept nogil
