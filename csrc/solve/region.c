@@ -69,16 +69,7 @@ int region_advance(fo_solver *s, const region_method *m, const fo_blas *blas)
     s->want = FO_WANT_F | FO_WANT_G;
     s->have = 0;
     WAIT(s->resume, 1, FO_EVALUATE);
-    note_evaluation(s, 0);
-    exchange(s, FO_X, FO_XT);
-    exchange(s, FO_G, FO_GT);
-    s->lowest_trial = 0;
-    s->f = s->ft;
-    s->mean_f = fabs(s->f);
-    s->mean_q = 1;
-    s->alpha = 1;
-    measure_gradient(s);
-    if ((r = bad_start(s)) >= 0) goto stop;
+    if ((r = arrive(s)) >= 0) goto stop;
     if (m->start) m->start(s);
 
     if ((r = finished(s, 0)) >= 0) goto stop;
