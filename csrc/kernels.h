@@ -30,7 +30,7 @@ static inline ptrdiff_t fo_triangle_row(ptrdiff_t b, ptrdiff_t v) { return b * (
 /* First block row of panel p: panels hold about as many elements each. */
 static inline ptrdiff_t fo_triangle_cut(const fo_triangle_job *job, ptrdiff_t p)
 {
-    return p >= job->panels ? job->blocks : (ptrdiff_t)((double)job->blocks * sqrt((double)p / (double)job->panels) + 0.5);
+    return p <= 0 ? 0 : p >= job->panels ? job->blocks : (ptrdiff_t)((double)job->blocks * sqrt((double)p / (double)job->panels) + 0.5);
 }
 
 /* Columns of X for coordinate descent; see coordinate.h. */

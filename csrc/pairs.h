@@ -20,26 +20,41 @@ static inline const double *FN(as_doubles)(const REAL *v, double *buffer, ptrdif
     return buffer;
 }
 
-/* r'a; n is a multiple of 16, as in all that follow. */
-static inline double FN(one_dot)(const REAL *restrict r, const double *restrict a, ptrdiff_t n)
+/* acc += sum of c[r] row_r for the two rows of a slot, or the four of two slots: several rows at once for the sake of memory. */
+static FO_NOINLINE void FN(add_rows)(double *restrict acc, const REAL *restrict r, ptrdiff_t apart, const double *c, int slots, ptrdiff_t n)
 {
-    FN(lanes) u = { { 0 } };
-    for (ptrdiff_t i = 0; i < n; i += 16)
-        for (int j = 0; j < 16; j++) u.v[j] += (double)r[i + j] * a[i + j];
-    return FN(fold)(&u);
+    const REAL *restrict r1 = r + apart;
+    if (slots == 2) {
+        const REAL *restrict r2 = r1 + apart, *restrict r3 = r2 + apart;
+        for (ptrdiff_t i = 0; i < n; i++)
+            acc[i] += (c[0] * (double)r[i] + c[1] * (double)r1[i]) + (c[2] * (double)r2[i] + c[3] * (double)r3[i]);
+    }
+    else
+        for (ptrdiff_t i = 0; i < n; i++) acc[i] += c[0] * (double)r[i] + c[1] * (double)r1[i];
 }
-/* Adds r'a and r'b: the row is read once. */
-static inline void FN(two_dots)(const REAL *restrict r, const double *restrict a, const double *restrict b, ptrdiff_t n, double *restrict to)
+
+/* Lanes of r'a and r'b: the row is read once. n is a multiple of 16, as in all that follow. Not inlined: seen together with the fold, gcc
+ * orders the lanes by its needs. */
+static FO_NOINLINE void FN(two_dots)(FN(lanes) *restrict ra, FN(lanes) *restrict rb, const REAL *restrict r, const double *restrict a,
+                                     const double *restrict b, ptrdiff_t n)
 {
     FN(lanes) u = { { 0 } }, v = { { 0 } };
-    for (ptrdiff_t i = 0; i < n; i += 16)
-        for (int j = 0; j < 16; j++) {
-            const double x = (double)r[i + j];
-            u.v[j] += x * a[i + j];
-            v.v[j] += x * b[i + j];
-        }
-    to[0] += FN(fold)(&u);
-    to[1] += FN(fold)(&v);
+    for (ptrdiff_t i = 0; i < n; i += 16) {
+        for (int j = 0; j < 16; j++) u.v[j] += (double)r[i + j] * a[i + j];
+        for (int j = 0; j < 16; j++) v.v[j] += (double)r[i + j] * b[i + j];
+        FO_LANES_STAY;
+    }
+    *ra = u;
+    *rb = v;
+}
+static FO_NOINLINE void FN(one_dot)(FN(lanes) *restrict ra, const REAL *restrict r, const double *restrict a, ptrdiff_t n)
+{
+    FN(lanes) u = { { 0 } };
+    for (ptrdiff_t i = 0; i < n; i += 16) {
+        for (int j = 0; j < 16; j++) u.v[j] += (double)r[i + j] * a[i + j];
+        FO_LANES_STAY;
+    }
+    *ra = u;
 }
 
 #ifndef FOR_TILES
@@ -71,7 +86,12 @@ static void FN(pairs_measure)(const fo_pairs_job *job, ptrdiff_t block)
         else
             for (ptrdiff_t i = 0; i < t.padded; i++) y[i] = (REAL)(job->keep * (double)y[i] + job->blend * (double)s[i]);
         const double *gd = FN(as_doubles)(gt, g_buffer, t.len, t.padded), *yd = FN(as_doubles)(y, y_buffer, t.padded, t.padded);
-        for (int r = 0; r < rows; r++) FN(two_dots)(FN(pairs_row)(job, t, r), gd, yd, t.padded, &sums[2 * r]);
+        for (int r = 0; r < rows; r++) {
+            FN(lanes) with_g, with_y;
+            FN(two_dots)(&with_g, &with_y, FN(pairs_row)(job, t, r), gd, yd, t.padded);
+            sums[2 * r] += FN(fold)(&with_g);
+            sums[2 * r + 1] += FN(fold)(&with_y);
+        }
         FN(lanes) ss = { { 0 } };
         FN(dot_into)(&ss, s, s, 1, 1, t.padded);
         more[0] += FN(fold)(&ss);
@@ -91,8 +111,12 @@ static void FN(pairs_products)(const fo_pairs_job *job, ptrdiff_t block)
     for (int r = 0; r < job->rows_used; r++) sums[r] = 0;
     FOR_TILES(t, n, block) {
         const double *v = FN(as_doubles)((const REAL *)job->gt + t.start, buffer, t.len, t.padded);
-        for (int r = 0; r < job->rows_used; r++)
-            if (r / 2 != job->skip) sums[r] += FN(one_dot)(FN(pairs_row)(job, t, r), v, t.padded);
+        for (int r = 0; r < job->rows_used; r++) {
+            if (r / 2 == job->skip) continue;
+            FN(lanes) with_v;
+            FN(one_dot)(&with_v, FN(pairs_row)(job, t, r), v, t.padded);
+            sums[r] += FN(fold)(&with_v);
+        }
     }
 }
 
@@ -104,11 +128,10 @@ static void FN(pairs_combine)(const fo_pairs_job *job, ptrdiff_t block)
     FOR_TILES(t, n, block) {
         const double *restrict v = FN(as_doubles)((const REAL *)job->gt + t.start, buffer, t.len, t.padded);
         for (ptrdiff_t i = 0; i < t.padded; i++) acc[i] = job->scale * v[i];
-        for (int r = 0; r < job->rows_used; r += 2) {
-            if (r / 2 == job->skip) continue;
-            const double cs = job->c[r], cy = job->c[r + 1];
-            const REAL *restrict s = FN(pairs_row)(job, t, r), *restrict y = FN(pairs_row)(job, t, r + 1);
-            for (ptrdiff_t i = 0; i < t.padded; i++) acc[i] += cs * (double)s[i] + cy * (double)y[i];
+        for (int k = 0, slots; k < job->rows_used / 2; k += slots) {
+            slots = k + 1 < job->rows_used / 2 && k + 1 != job->skip ? 2 : 1;
+            if (k == job->skip) slots = 1;
+            else FN(add_rows)(acc, FN(pairs_row)(job, t, 2 * k), job->at->row, job->c + 2 * k, slots, t.padded);
         }
         REAL *restrict out = (REAL *)job->out + t.start;
         for (ptrdiff_t i = 0; i < t.len; i++) out[i] = (REAL)acc[i];

@@ -11,8 +11,10 @@ static void FN(dot_into)(FN(lanes) *acc, const REAL *x, const REAL *y, REAL cx, 
 {
     FN(lanes) a = *acc;
     ptrdiff_t i = 0;
-    for (; i + 16 <= n; i += 16)
+    for (; i + 16 <= n; i += 16) {
         for (int j = 0; j < 16; j++) a.v[j] += (double)(cx * x[i + j]) * (double)(cy * y[i + j]);
+        FO_LANES_STAY;
+    }
     for (int j = 0; i + j < n; j++) a.v[j] += (double)(cx * x[i + j]) * (double)(cy * y[i + j]);
     *acc = a;
 }

@@ -61,7 +61,7 @@ typedef struct fo_options {
     double powell;                 /* cg: restart where |g+.g| >= powell g+.g+; 0: never */
     double first_step;             /* length of the first step; 0: by rule */
     double max_step;               /* length of any step; INFINITY: no bound */
-    double radius, max_radius;     /* trust region: first and largest; 0: by rule */
+    double radius, max_radius;     /* trust region: first, 0: by rule; largest, 0: no bound */
     double eta;                    /* trust region: least ratio of a step that is taken */
 } fo_options;
 
@@ -69,6 +69,14 @@ enum fo_place {                    /* vectors and matrices of a solver; what a m
     FO_X, FO_G, FO_XT, FO_GT, FO_D, FO_XB, FO_GB, FO_V, FO_HV, FO_Z, FO_ZB, FO_S, FO_Y, FO_W, FO_U, FO_P, FO_R,
     FO_MATRIX, FO_FACTOR, FO_TRIANGLE, FO_PAIRS, FO_SMALL, FO_SCRATCH, FO_PLACES
 };
+
+typedef struct fo_region {
+    double radius;                 /* 0: not chosen yet */
+    double predicted;              /* how far the model falls along FO_D */
+    double length;                 /* |FO_D| */
+    int32_t on_border;             /* the radius is what limits the step */
+    int32_t rejected;              /* steps from this point that were refused: the model is as it was */
+} fo_region;
 
 typedef struct fo_solver {
     uint64_t magic;                /* layout of this struct; a foreign block is refused */
@@ -100,7 +108,11 @@ typedef struct fo_solver {
         struct { double gamma, c; int32_t pending, filled, updated, fused; } bfgs;
         struct { double gamma; int32_t measured; } lbfgs;
         struct { double step, reference, history[32]; int64_t count; } bb;
-        struct { double a[16]; int64_t k[8]; } own;      /* newton, newton_cg, trust, trust_cg: named in their files */
+        struct { double shift; int32_t forgotten, unknown; } newton;
+        struct { double rz, goal, top; int64_t k; int32_t plain, forgotten, unknown, spare; } newton_cg;
+        fo_region region;              /* what region.c knows; the methods' own come behind it */
+        struct { fo_region region; double g, low, diagonal, eigen_low, eigen_high, norm, next; int32_t known, unknown, mixed, spare; } trust;
+        struct { fo_region region; double rr, goal, top, gp, pp, ghg, ghp, php; int64_t k; int32_t known, unknown; } trust_cg;
     } m;
     int64_t at[FO_PLACES];         /* offsets in bytes from the block's start; 0: absent */
 } fo_solver;

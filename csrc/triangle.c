@@ -53,8 +53,8 @@ void fo_triangle_pass(int width, ptrdiff_t n, void *h, const void *s, const void
     }
     job.r = room + 3 * whole;
     job.u = room + 4 * whole;
-    if (fo_triangle_elements(width, n) < SERIAL) threads = 1;
-    fo_parallel(kernels->panels, &job, job.panels, 1, threads);
+    if (job.blocks * job.blocks * lanes(width) * lanes(width) < 2 * SERIAL) kernels->panels(&job, 0, job.panels);
+    else fo_parallel(kernels->panels, &job, job.panels, 1, threads);
     kernels->close(&job, u);
 }
 

@@ -47,10 +47,10 @@ static inline FN(vec) FN(times)(FN(vec) x, FN(vec) y) { for (int l = 0; l < V; l
 #define HELD(x) (void)0
 #endif
 
-static inline REAL FN(fold_lanes)(FN(vec) x)
+static inline REAL FN(fold_lanes)(const FN(vec) *x)
 {
     REAL t[V];
-    for (int l = 0; l < V; l++) t[l] = LANE(x, l);
+    for (int l = 0; l < V; l++) t[l] = LANE(*x, l);
     for (int half = V / 2; half; half /= 2)
         for (int l = 0; l < half; l++) t[l] += t[l + half];
     return t[0];
@@ -88,7 +88,7 @@ UNROLLED void FN(triangle_rows)(REAL *restrict h, ptrdiff_t i, ptrdiff_t left, c
         const FN(vec) uj = ADD(LOAD(u + j), ADD(low, high));
         STORE(u + j, uj);
     }
-    for (int k = 0; k < FO_TRIANGLE_ROWS; k++) r[i + k] = FN(fold_lanes)(sum[k]);
+    for (int k = 0; k < FO_TRIANGLE_ROWS; k++) r[i + k] = FN(fold_lanes)(&sum[k]);
 }
 
 /* Panel p: block rows [cut p, cut p + 1), its own sums over columns in job->u + p N, row sums in job->r. */
@@ -123,18 +123,29 @@ static void FN(triangle_close)(const fo_triangle_job *job, void *out)
     memcpy(out, r, (size_t)job->n * sizeof *r);
 }
 
-/* n <= V: the one block, without padding, panels or scratch. Solvers of two or three unknowns live here. */
-static void FN(triangle_small)(ptrdiff_t n, void *to, const void *s_, const void *w_, const void *g_, void *u_)
+/* n <= V: the one block, without padding, panels or scratch. */
+UNROLLED void FN(triangle_square)(const ptrdiff_t n, REAL *restrict h, const REAL *s, const REAL *w, const REAL *g, REAL *restrict u)
 {
-    REAL *restrict h = to, *restrict u = u_;
-    const REAL *s = s_, *w = w_, *g = g_;
     for (ptrdiff_t i = 0; i < n; i++) {
-        REAL *row = h + i * V, sum = 0;
+        REAL sum = 0;
         for (ptrdiff_t j = 0; j < n; j++) {
-            if (s) row[j] += s[i] * w[j] + w[i] * s[j];
-            sum += row[j] * g[j];
+            REAL x = h[i * V + j];
+            if (s) h[i * V + j] = x += s[i] * w[j] + w[i] * s[j];
+            sum += x * g[j];
         }
         u[i] = sum;
+    }
+}
+
+/* Solvers of two or three unknowns live here: loops of constant length cost nothing but their arithmetic. */
+static void FN(triangle_small)(ptrdiff_t n, void *h, const void *s, const void *w, const void *g, void *u)
+{
+    switch (n) {
+    case 1: FN(triangle_square)(1, h, s, w, g, u); break;
+    case 2: FN(triangle_square)(2, h, s, w, g, u); break;
+    case 3: FN(triangle_square)(3, h, s, w, g, u); break;
+    case 4: FN(triangle_square)(4, h, s, w, g, u); break;
+    default: FN(triangle_square)(n, h, s, w, g, u);
     }
 }
 

@@ -279,3 +279,33 @@ def test_reduce(tmp_path, capsys):
     assert [row["dtype"] for row in rows] == ["float32", "float64"]
     assert {OURS, FLOOR, "np.linalg.norm"} <= set(rows[0]["median"])
     assert "ours / floor" in capsys.readouterr().out
+
+
+def test_bfgs_writes_every_row_and_puts_the_worst_first(tmp_path):
+    from bench import bfgs
+
+    assert bfgs.main(["--quick", "--out", str(tmp_path), "--sizes", "3,100", "--threads", "1"]) == 0
+    data = json.loads((tmp_path / "bfgs.json").read_text())
+    assert [(row["dtype"], row["n"]) for row in data["rows"]] == [
+        ("float64", 3), ("float64", 100), ("float32", 3), ("float32", 100),
+    ]  # fmt: skip
+    for row in data["rows"]:
+        assert set(row["median"]) == {bfgs.OURS, bfgs.FLOOR, bfgs.OURS_BLAS, bfgs.BLAS, bfgs.SCIPY}
+        assert all(t > 0 for t in row["median"].values())
+    bad = [v["bad"] for v in bfgs.verdicts(data["rows"])]
+    assert len(bad) == 6 and bad == sorted(bad, reverse=True)
+    assert "MISSED" in (tmp_path / "bfgs.txt").read_text() or max(bad) <= 1
+
+
+def test_bfgs_contestants_do_the_same_work():
+    from bench import bfgs
+
+    rng = np.random.default_rng(0)
+    s, y, g = rng.standard_normal((3, 6))
+    y = y if s @ y > 0 else -y
+    h = np.eye(6)
+    product = bfgs.scipy_update(h, s, y, g)
+    left = np.eye(6) - np.outer(s, y) / (s @ y)
+    wanted = left @ left.T + np.outer(s, s) / (s @ y)
+    np.testing.assert_allclose(h, wanted, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(product, wanted @ g, rtol=1e-12, atol=1e-12)

@@ -114,7 +114,7 @@ def test_what_modules_need_to_be_imported_lazily() -> None:
 
 def test_csrc_headers_are_private() -> None:
     """Outside csrc only fastopt.h is included (and threads.h, by the C tests of the pool)."""
-    private = {path.name for path in CSRC.glob("*.h")} - {"fastopt.h"}
+    private = {str(path.relative_to(CSRC)) for path in CSRC.rglob("*.h")} - {"fastopt.h"}
     assert {"kernels.h", "rules.h", "reduce.h", "loops.h"} <= private
     for path in [*CYTHON, *PACKAGE.rglob("*.h"), *(ROOT / "tests").rglob("*.c")]:
         for name in re.findall(r'(?:#include|extern from) "([^"]+)"', path.read_text()):
@@ -124,9 +124,9 @@ def test_csrc_headers_are_private() -> None:
 
 
 def test_csrc_knows_nothing_above_it() -> None:
-    own = {path.name for path in CSRC.iterdir()} | {"isas.def"}
+    own = {str(path.relative_to(CSRC)) for path in CSRC.rglob("*")} | {"isas.def"}
     system = set()
-    for path in [*CSRC.glob("*.c"), *CSRC.glob("*.h")]:
+    for path in CSRC.rglob("*.[ch]"):
         text = path.read_text()
         for name in re.findall(r'#include "([^"]+)"', text):
             assert name in own, f"{path.name} includes {name}"
@@ -140,7 +140,7 @@ def test_csrc_knows_nothing_above_it() -> None:
 
 def test_csrc_keeps_no_state_but_the_table_and_the_pool() -> None:
     """No writable static data outside dispatch.c (kernels and thread count in use) and threads.c (the pool)."""
-    for path in CSRC.glob("*.[ch]"):
+    for path in CSRC.rglob("*.[ch]"):
         if path.name in ("dispatch.c", "threads.c"):
             continue
         for line in path.read_text().splitlines():

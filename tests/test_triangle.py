@@ -193,7 +193,8 @@ class Pending:
 
     def __init__(self, n: int, fused: bool) -> None:
         self.n, self.fused = n, fused
-        self.s = self.w = None
+        self.s: np.ndarray | None = None
+        self.w: np.ndarray | None = None
         self.h = packed(np.eye(n)) if fused else np.eye(n)
 
     def product(self, g: np.ndarray) -> np.ndarray:
@@ -255,7 +256,7 @@ def test_thirty_updates_against_the_product_form(n: int, spread: float, fused: b
 
 
 @pytest.mark.skipif(
-    np.finfo(np.longdouble).eps > 1e-18, reason="long double is double here: no truth to compare with"
+    bool(np.finfo(np.longdouble).eps > 1e-18), reason="long double is double here: no truth to compare with"
 )
 @pytest.mark.parametrize("fused", [True, False], ids=["fused", "blas"])
 @pytest.mark.parametrize("spread", [1.0, 10.0, 100.0])
@@ -280,7 +281,7 @@ def test_errors_of_thirty_updates_add_up_no_worse_than_in_the_product_form(
         d = machine.step(s, d, g, g_new)
         plain, truth = product_form(plain, s, g_new - g), product_form(truth, s, g_new - g)
         norm = np.linalg.norm(truth.astype(float), 2)
-        worst = max(worst, np.linalg.norm((plain - truth).astype(float), 2) / norm)
+        worst = max(worst, float(np.linalg.norm((plain - truth).astype(float), 2) / norm))
         error = np.linalg.norm((machine.full() - truth).astype(float), 2) / norm
         assert error <= 10 * worst + 4 * n * np.finfo(float).eps
         g = g_new

@@ -15,8 +15,9 @@
  *     HIGH     h(y) > limit and h'(y) < 0: contract (U3), by cubic interpolation and bisection in turn
  *     SLOPE    h'(y) >= 0: secant^2, and bisection where that has not shortened the interval by GAMMA (L1, L2)
  * Every trial lies strictly between the ends and becomes one of them, so that none is seen twice.
- * Departures: B2 contracts [a, c] for the last good a, not [0, c]. Where ten contractions, or values within rounding, show no
- * bracket, the slack grows (CG_DESCENT 5 and later), and the end at which contraction began counts as low if it then is.
+ * Departures: B2 contracts [a, c] for the last good a, not [0, c]. S1 is a cubic where values tell, and S2 is left out while y is
+ * higher than x: from a trial far too long both would creep. Where ten contractions, or values within rounding, show no bracket, the
+ * slack grows (as in later versions of CG_DESCENT), and the end at which contraction began counts as low if it then is.
  *
  * Keeps: z, fz, dz: OPEN: the last x; HIGH: y as it was when contraction began; SLOPE: the end that the last trial replaced, on
  * the side `stage` (-1: x, 1: y). turn: of secant^2. width: of the interval when it began. rounds: contractions. wall: WALL's y.
@@ -90,7 +91,16 @@ static double contract(fo_search *q)
     }
     double w = q->y - q->x;
     if (q->rounds++ % 2) return middle(q->x, q->y);
-    return clip(cubic(q->x, q->fx, q->dx, q->y, q->fy, q->dy), q->x + 0.1 * w, q->y - 0.1 * w);
+    return clip(cubic(q->x, q->fx, q->dx, q->y, q->fy, q->dy), q->x + 0.01 * w, q->y - 0.01 * w);
+}
+
+/* Inside a bracket, where values tell: the cubic, held back by the parabola while y is far too high (as case 1 of More & Thuente),
+ * where a line through the slopes would creep. */
+static double interpolate(const fo_search *q)
+{
+    if (equal(q, q->fx, q->fy)) return secant(q->x, q->dx, q->y, q->dy);
+    double c = cubic(q->y, q->fy, q->dy, q->x, q->fx, q->dx), s = parabola(q->x, q->fx, q->dx, q->y, q->fy);
+    return q->fy > q->fx && s < c ? middle(s, c) : c;
 }
 
 /* S1 to S4 and L2, one trial of them. */
@@ -100,7 +110,7 @@ static double secant_squared(fo_search *q)
     if (q->turn == 1) {                                          /* S2, S3: the end that just moved, and what it was before */
         q->turn = 2;
         c = q->stage > 0 ? secant(q->z, q->dz, q->y, q->dy) : secant(q->z, q->dz, q->x, q->dx);
-        if (c > q->x && c < q->y) return c;
+        if (c > q->x && c < q->y && (q->stage < 0 || q->fy <= q->fx || equal(q, q->fy, q->fx))) return c;
     }
     if (q->turn == 2) {
         q->turn = 0;
@@ -108,7 +118,7 @@ static double secant_squared(fo_search *q)
     }
     q->turn = 1;
     q->width = w;
-    return secant(q->x, q->dx, q->y, q->dy);
+    return interpolate(q);
 }
 
 int fo_hager_zhang(fo_search *q)

@@ -27,12 +27,19 @@ static inline int done(fo_search *q, int why) { return end(q, FO_SEARCH_DONE, wh
 static inline int failed(fo_search *q, int why) { return end(q, FO_SEARCH_FAILED, why); }
 
 /* ---- tests at the trial seen last ---- */
-static inline int armijo(const fo_search *q) { return q->f <= q->reference + q->c1 * q->df0 * q->alpha; }
-
 /* Does rounding hide the difference of two values? */
 static inline int equal(const fo_search *q, double f, double g) { return q->approximate && fabs(f - g) <= q->slack; }
 
 static inline int from_start(const fo_search *q) { return q->approximate == 2 && q->kind == FO_HAGER_ZHANG; }
+
+static inline int armijo(const fo_search *q)
+{
+    double ask = q->c1 * q->df0 * q->alpha;
+    if (!(q->f <= q->reference + ask)) return 0;
+    /* Where rounding hides what is asked for, any step as flat would pass: the slope must agree. */
+    int hidden = q->slope && -ask <= q->slack && equal(q, q->f, q->f0) && equal(q, q->reference, q->f0);
+    return !hidden || q->df <= (2 * q->c1 - 1) * q->df0;
+}
 
 static inline int approximate_armijo(const fo_search *q)
 {

@@ -20,7 +20,8 @@ extern "C" {
 enum { FO_BACKTRACKING, FO_WOLFE, FO_HAGER_ZHANG, FO_SEARCHES };
 enum { FO_SEARCH_EVALUATE, FO_SEARCH_DONE, FO_SEARCH_FAILED };
 
-/* Why a search ended; fo_search_reason says it in words. "armijo" is phi(alpha) <= reference + c1 alpha phi'(0); the curvature of
+/* Why a search ended; fo_search_reason says it in words. "armijo" is phi(alpha) <= reference + c1 alpha phi'(0), and the approximate form
+ * below too where c1 alpha |phi'(0)| <= slack and nothing else would keep a step from being too long; the curvature of
  * the weak Wolfe conditions is phi'(alpha) >= c2 phi'(0), of the strong ones |phi'(alpha)| <= c2 |phi'(0)|. Their approximate form
  * is for values that rounding no longer tells apart: |phi(alpha) - phi(0)| <= slack (HZ with approximate = 2: phi(alpha) <= phi(0) + slack)
  * and phi'(alpha) <= (2 c1 - 1) phi'(0), which is armijo's test for the parabola through phi(0), phi'(0), phi'(alpha) (Hager &

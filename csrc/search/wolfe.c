@@ -19,6 +19,7 @@
 #define EXTRAPOLATE_LEAST 1.1
 #define EXTRAPOLATE_MOST 4.0
 #define SHRINK_LEAST 0.66
+#define FLAT 16                    /* values are equal by rounding, not by symmetry, where slopes promise little too */
 
 typedef struct { double at, f, d; } point;
 
@@ -57,7 +58,7 @@ static double trial(const fo_search *q, point x, point t, point y, int same)
 static void interval(fo_search *q)
 {
     /* Stage 1 works on psi while it sees no lower value of phi that psi would not: (4) of section 4. */
-    int same = equal(q, q->f, q->fx);
+    int same = equal(q, q->f, q->fx) && fabs(q->dx * (q->alpha - q->x)) <= FLAT * q->slack;
     double gain = q->stage == 1 && !same && q->f <= q->fx && !armijo(q) ? q->c1 * q->df0 : 0;
     point x = { q->x, q->fx - gain * q->x, q->dx - gain };
     point y = { q->y, q->fy - gain * q->y, q->dy - gain };

@@ -4,9 +4,10 @@
 static const descent_method *const descents[FO_METHODS] = {
     [FO_METHOD_gd] = &method_gd, [FO_METHOD_bb] = &method_bb, [FO_METHOD_cg] = &method_cg, [FO_METHOD_bfgs] = &method_bfgs,
     [FO_METHOD_lbfgs] = &method_lbfgs,
+    [FO_METHOD_newton] = &method_newton, [FO_METHOD_newton_cg] = &method_newton_cg,
 };
 static const region_method *const regions[FO_METHODS] = {
-    NULL
+    [FO_METHOD_trust] = &method_trust, [FO_METHOD_trust_cg] = &method_trust_cg,
 };
 
 const fo_method_info fo_method_table[FO_METHODS] = {
@@ -205,7 +206,7 @@ int fo_advance(fo_solver *s, const fo_blas *blas)
 {
     if (s->resume < 0) return FO_STOPPED;
     const int method = s->o.method;
-    s->request = descents[method] ? descent_advance(s, descents[method], blas) : FO_STOPPED;
+    s->request = descents[method] ? descent_advance(s, descents[method], blas) : region_advance(s, regions[method], blas);
     return s->request;
 }
 
@@ -238,7 +239,6 @@ void fo_default_options(fo_options *o, int method, int width, int64_t n)
     o->c2 = 0.9;
     o->eps_f = 10 * eps;
     o->eta = 0.1;
-    o->max_radius = 1000;
     switch (method) {
     case FO_METHOD_gd:
         o->search = FO_HAGER_ZHANG;

@@ -31,7 +31,7 @@ typedef struct {
 typedef struct {
     void (*layout)(plan *p);
     void (*start)(fo_solver *s);
-    int (*propose)(fo_solver *s, const fo_blas *blas);      /* a step in FO_D within the radius, s->m.own: its prediction; or a request */
+    int (*propose)(fo_solver *s, const fo_blas *blas);      /* a step in FO_D within s->m.region.radius, and the rest of s->m.region; or a request */
 } region_method;
 
 extern const descent_method method_gd, method_bb, method_cg, method_bfgs, method_lbfgs, method_newton, method_newton_cg;
@@ -39,6 +39,10 @@ extern const region_method method_trust, method_trust_cg;
 
 int descent_advance(fo_solver *s, const descent_method *m, const fo_blas *blas);
 int region_advance(fo_solver *s, const region_method *m, const fo_blas *blas);
+/* The first radius. */
+void region_first(fo_solver *s);
+/* What no step may be longer than. */
+double region_limit(const fo_solver *s);
 
 /* ---- in common.c ---- */
 static inline space space_of(fo_solver *s)

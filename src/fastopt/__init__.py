@@ -33,6 +33,7 @@ from fastopt.optim import (  # noqa: E402
 
 if TYPE_CHECKING:
     from fastopt import nn as nn
+    from fastopt import problems as problems
 
 __all__ = [
     "SGD",
@@ -59,6 +60,7 @@ __all__ = [
     "minimize",
     "minimize_many",
     "nn",
+    "problems",
     "schedules",
     "scipy",
     "set_num_threads",
@@ -66,11 +68,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # fastopt.nn needs scipy.special, which takes longer to import than all the rest.
-    if name == "nn":
+    # fastopt.nn needs scipy.special, which takes longer to import than all the rest; problems are for trying out.
+    if name in ("nn", "problems"):
         from importlib import import_module
 
-        return import_module("fastopt.nn")
+        return import_module(f"fastopt.{name}")
     raise AttributeError(f"module 'fastopt' has no attribute {name!r}")
 
 

@@ -1,4 +1,4 @@
-"""Line searches, one evaluation at a time: for tests, and for whoever wants to watch one. Solvers use csrc/search directly."""
+"""Line searches, one evaluation at a time: for tests, and for whoever wants to watch one. Solvers use csrc/search."""
 
 from libc.math cimport INFINITY, NAN
 from libc.string cimport memcpy, memset
@@ -8,14 +8,15 @@ from fastopt._core.runtime cimport api
 
 NAMES = tuple([api().search_name(i).decode() for i in range(FO_SEARCHES)])
 REASONS = tuple([api().search_reason(i).decode() for i in range(FO_WHYS)])
-WHYS = ("running", "armijo", "approximate_armijo", "strong_wolfe", "weak_wolfe", "approximate_wolfe", "trials", "interval",
-        "not_finite", "at_max", "unbounded", "no_descent")
+WHYS = ("running", "armijo", "approximate_armijo", "strong_wolfe", "weak_wolfe", "approximate_wolfe", "trials",
+        "interval", "not_finite", "at_max", "unbounded", "no_descent")
 
 
 cdef class Search:
     """One search. Arguments as the members of ``fo_search`` in csrc/search/search.h.
 
-    ``advance()`` starts it, ``advance(f, df)`` tells what was asked for; both return True while phi is wanted at ``alpha``.
+    ``advance()`` starts it, ``advance(f, df)`` tells what was asked for; both return True while phi is wanted at
+    ``alpha``.
     """
     cdef fo_search q
 
@@ -35,10 +36,10 @@ cdef class Search:
         cdef double from_, scale
         from_ = f0 if reference is None else reference
         scale = abs(f0) if scale_f is None else scale_f
-        if from_ < f0 or not eps_f >= 0 or scale < 0 or max_trials < 1 or not 0 <= approximate <= 2:
-            raise ValueError(f"reference is {from_}, eps_f {eps_f}, scale_f {scale}, max_trials {max_trials}, approximate "
-                             f"{approximate}; reference >= f0, eps_f >= 0, scale_f >= 0, max_trials >= 1 and "
-                             "approximate 0, 1 or 2 are needed")
+        if from_ < f0 or not eps_f >= 0 or not scale >= 0 or max_trials < 1 or not 0 <= approximate <= 2:
+            raise ValueError(f"reference is {from_}, eps_f {eps_f}, scale_f {scale}, max_trials {max_trials}, "
+                             f"approximate {approximate}; reference >= f0, eps_f >= 0, scale_f >= 0, "
+                             "max_trials >= 1 and approximate 0, 1 or 2 are needed")
         self.q.kind = NAMES.index(kind)
         self.q.f0, self.q.df0, self.q.reference = f0, df0, from_
         self.q.first, self.q.min_alpha, self.q.max_alpha = first, min_alpha, max_alpha

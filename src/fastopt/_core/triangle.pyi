@@ -14,6 +14,7 @@ def pass_(
     u: np.ndarray,
     room: np.ndarray,
     threads: int = 1,
+    repeat: int = 1,
 ) -> None: ...
 def floor(n: int, h: np.ndarray, threads: int = 1, repeat: int = 1) -> None: ...
 def dense_pass(

@@ -106,8 +106,11 @@ def unpack(n, cnp.ndarray h not None, cnp.ndarray s=None, cnp.ndarray w=None):
 
 
 def pass_(cnp.ndarray h not None, cnp.ndarray s, cnp.ndarray w, cnp.ndarray g not None, cnp.ndarray u not None,
-          cnp.ndarray room not None, int threads=1):
-    """h += s w' + w s', u = H g in one pass; in place. None for s and w: h is only read. room: scratch, in bytes."""
+          cnp.ndarray room not None, int threads=1, int repeat=1):
+    """h += s w' + w s', u = H g in one pass; in place. None for s and w: h is only read. room: scratch, in bytes.
+
+    All of it `repeat` times, for benchmarks.
+    """
     cdef int width = width_of("h", h)
     cdef Py_ssize_t n = cnp.PyArray_SIZE(g)
     cdef void *to = data("h", h, width, api().triangle_elements(width, n), s is not None)
@@ -121,7 +124,8 @@ def pass_(cnp.ndarray h not None, cnp.ndarray s, cnp.ndarray w, cnp.ndarray g no
         bad("room", room, f"{api().triangle_scratch(width, n)} bytes")
     cdef void *space = cnp.PyArray_DATA(room)
     with nogil:
-        api().triangle_pass(width, n, to, left, right, by, out, space, threads)
+        for _ in range(repeat):
+            api().triangle_pass(width, n, to, left, right, by, out, space, threads)
 
 
 def floor(n, cnp.ndarray h not None, int threads=1, int repeat=1):

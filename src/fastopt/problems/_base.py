@@ -153,7 +153,8 @@ class Problem:
     minimum : float or None
         The least value known; None where it is not known for this n.
     minima : tuple of float
-        Values at all local minima known, the least one first; for most problems that one alone.
+        Values where minimizers are known to end, the least one first; for most problems that one alone. The
+        others are local minima or, where `note` says so, a saddle or a plateau.
     note : str
         What to know before comparing with `minimum`; mostly empty.
     hess : callable or None
@@ -318,7 +319,7 @@ def problem(
                 of_n(minimizer),
                 note,
                 aliases,
-            )  # fmt: skip
+            )
         )
         return formula
 

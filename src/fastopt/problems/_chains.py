@@ -62,7 +62,8 @@ def _powell_hessian(x: Array) -> Array:
 
 
 @problem(SPECS, "extended_powell_singular", "MGH 22", sizes=Sizes(4, 4), n=12, x0=_tiles(3.0, -1.0, 0.0, 1.0),
-         minimizer=0.0, aliases=("POWELLSG",), note="the Hessian is singular at the minimizer", group="mgh")  # fmt: skip
+         minimizer=0.0, aliases=("POWELLSG",), group="mgh",
+         note="the Hessian is singular at the minimizer")  # fmt: skip
 @problem(SPECS, "powell_singular", "MGH 13", sizes=4, x0=_tiles(3.0, -1.0, 0.0, 1.0), minimizer=0.0,
          note="the Hessian is singular at the minimizer", group="mgh")  # fmt: skip
 @with_hessian(_powell_hessian)
@@ -101,7 +102,7 @@ def _wood_hessian(x: Array) -> Array:
     group="large",
 )
 @problem(SPECS, "wood", "MGH 14", sizes=4, x0=_tiles(-3.0, -1.0), minimizer=1.0, group="mgh",
-         note="a saddle with value 7.8765 lies near (-1, 1, -1, 1): slow methods rest there")  # fmt: skip
+         note="a saddle with value 7.87697 lies near (-1, 1, -1, 1): slow methods rest there")  # fmt: skip
 @with_hessian(_wood_hessian)
 def wood(x: Array) -> tuple[Any, Any]:
     """f = sum over blocks (a, b, c, d) of 100 (b - a^2)^2 + (1 - a)^2 + 90 (d - c^2)^2 + (1 - c)^2

@@ -31,7 +31,14 @@ def arwhead(x: Array) -> tuple[Any, Any]:
     return (s * s - 4 * y + 3).sum(), gradient
 
 
-@_listed("BDQRTIC", "CUTEst BDQRTIC", sizes=Sizes(5), n=1000, x0=1.0, minima={})
+@_listed(
+    "BDQRTIC",
+    "CUTEst BDQRTIC",
+    sizes=Sizes(5),
+    n=1000,
+    x0=1.0,
+    minima={50: 178.4887052104703, 100: 378.7691918086842, 1000: 3983.817950576535, 10000: 40034.30553825505},
+)
 def bdqrtic(x: Array) -> tuple[Any, Any]:
     """f = sum_{i<=n-4} (3 - 4 x_i)^2 + (x_i^2 + 2 x_{i+1}^2 + 3 x_{i+2}^2 + 4 x_{i+3}^2 + 5 x_n^2)^2."""
     m, y = x.size - 4, x * x
@@ -94,7 +101,19 @@ def dqdrtic(x: Array) -> tuple[Any, Any]:
     return x @ wx, lambda: 2 * wx
 
 
-@_listed("ENGVAL1", "CUTEst ENGVAL1", sizes=Sizes(2), n=1000, x0=2.0, minima={})
+@_listed(
+    "ENGVAL1",
+    "CUTEst ENGVAL1",
+    sizes=Sizes(2),
+    n=1000,
+    x0=2.0,
+    minima={
+        50: 53.58221488520762,
+        100: 109.0881361430921,
+        1000: 1108.1947187850133,
+        10000: 11099.260545204226,
+    },
+)
 def engval1(x: Array) -> tuple[Any, Any]:
     """f = sum_{i<n} (x_i^2 + x_{i+1}^2)^2 - 4 x_i + 3."""
     y = x * x
@@ -109,7 +128,8 @@ def engval1(x: Array) -> tuple[Any, Any]:
     return (s * s - 4 * x[:-1] + 3).sum(), gradient
 
 
-@_listed("ERRINRSM", "CUTEst ERRINRSM", sizes=Sizes(2), n=50, x0=-1.0, minima={},
+@_listed("ERRINRSM", "CUTEst ERRINRSM", sizes=Sizes(2), n=50, x0=-1.0,
+         minima={50: 37.72990289660545, 100: 77.54169718769623},
          note="ERRINROS with the weights (1.5 + sin i)^2, which exist for every n")  # fmt: skip
 def errinrsm(x: Array) -> tuple[Any, Any]:
     """f = sum_{i>1} (x_{i-1} - 16 (1.5 + sin i)^2 x_i^2)^2 + (x_i - 1)^2."""
@@ -157,9 +177,10 @@ def fletchcr(x: Array) -> tuple[Any, Any]:
     return 100 * (p @ p), gradient
 
 
-@_listed("FREUROTH", "CUTEst FREUROTH", sizes=Sizes(2), n=1000, minima={},
+@_listed("FREUROTH", "CUTEst FREUROTH", sizes=Sizes(2), n=1000,
+         minima={50: 5880.958861943224, 100: 11964.577348654189, 1000: 121469.71010945157, 10000: 1216427.0143996994},
          x0=lambda n: np.append((0.5, -2.0), np.zeros(n - 2)),
-         note="the value is the one found from x0; f = 0 exists for n = 2 only")  # fmt: skip
+         note="the value found from x0; others may exist")  # fmt: skip
 def freuroth(x: Array) -> tuple[Any, Any]:
     """f = sum_{i<n} (x_i - 13 + ((5 - y) y - 2) y)^2 + (x_i - 29 + ((y + 1) y - 14) y)^2, y = x_{i+1}."""
     y = x[1:]

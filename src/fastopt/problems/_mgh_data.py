@@ -37,7 +37,8 @@ def _columns(*columns: Array) -> Array:
     return np.stack(columns, axis=1)
 
 
-@_listed("bard", "MGH 8", sizes=3, x0=1.0, minima=8.214877306578994e-3, aliases=("BARD",),
+@_listed("bard", "MGH 8", sizes=3, x0=1.0, minima=8.21487730657898e-3, aliases=("BARD",),
+         minimizer=(0.08241055974978899, 1.1330360920297224, 2.3436951786425366),
          note="17.4286... is approached at (0.8406, -inf, -inf)")  # fmt: skip
 @squares
 def bard(x: Array) -> Residuals:
@@ -56,7 +57,8 @@ def bard(x: Array) -> Residuals:
     return Residuals(like(x, _BARD) - (a + u / d), lambda: _columns(q * 0 - 1, q * v, q * w), curve)
 
 
-@_listed("gaussian", "MGH 9", sizes=3, x0=(0.4, 1.0, 0.0), minima=1.1279327696188717e-8)
+@_listed("gaussian", "MGH 9", sizes=3, x0=(0.4, 1.0, 0.0), minima=1.127932769619e-8,
+         minimizer=(0.39895613783875666, 1.0000190844878056, 0.0))  # fmt: skip
 @squares
 def gaussian(x: Array) -> Residuals:
     """r_i = a exp(-b (t_i - c)^2 / 2) - y_i, t_i = (8 - i) / 2."""
@@ -76,8 +78,8 @@ def gaussian(x: Array) -> Residuals:
     )
 
 
-@_listed("meyer", "MGH 10", sizes=3, x0=(0.02, 4000.0, 250.0), minima=87.94585517018605, aliases=("MEYER3",),
-         note="variables differ by 1e6 in scale, the Hessian's condition is 1e19: double precision barely does")  # fmt: skip
+@_listed("meyer", "MGH 10", sizes=3, x0=(0.02, 4000.0, 250.0), minima=87.945855170851, aliases=("MEYER3",),
+         note="variables differ by 1e6 in scale, and entries of the Hessian by far more")  # fmt: skip
 @squares
 def meyer(x: Array) -> Residuals:
     """r_i = a exp(b / (t_i + c)) - y_i, t_i = 45 + 5 i."""
@@ -139,8 +141,10 @@ def box_3d(x: Array) -> Residuals:
     return Residuals(ea - eb - c * k, lambda: _columns(-t * ea, t * eb, -k), curve)
 
 
-@_listed("kowalik_osborne", "MGH 15", sizes=4, x0=(0.25, 0.39, 0.415, 0.39), minima=3.0748598780560437e-4,
-         aliases=("KOWOSB",), note="1.02734e-3 is approached at (inf, -14.07, -inf, -inf)")  # fmt: skip
+@_listed("kowalik_osborne", "MGH 15", sizes=4, x0=(0.25, 0.39, 0.415, 0.39), minima=3.0750560384923778e-4,
+         aliases=("KOWOSB",),
+         minimizer=(0.1928069345790379, 0.19128232873436676, 0.12305650692632074, 0.13606233068379475),
+         note="1.02734e-3 is approached at (inf, -14.07, -inf, -inf)")  # fmt: skip
 @squares
 def kowalik_osborne(x: Array) -> Residuals:
     """r_i = y_i - a (u^2 + u b) / (u^2 + u c + d)."""
@@ -164,8 +168,10 @@ def kowalik_osborne(x: Array) -> Residuals:
     )
 
 
-@_listed("osborne_1", "MGH 17", sizes=5, x0=(0.5, 1.5, -1.0, 0.01, 0.02), minima=5.464894697482939e-5,
-         aliases=("OSBORNEA",))  # fmt: skip
+@_listed("osborne_1", "MGH 17", sizes=5, x0=(0.5, 1.5, -1.0, 0.01, 0.02), minima=5.4648946974829e-5,
+         aliases=("OSBORNEA",),
+         minimizer=(0.37541005210695194, 1.9358469127123559, -1.4646871366134115,
+                    0.012867534640057266, 0.02212269966167266))  # fmt: skip
 @squares
 def osborne_1(x: Array) -> Residuals:
     """r_i = y_i - (a + b exp(-t d) + c exp(-t e)), t = 10 (i - 1)."""
@@ -186,9 +192,9 @@ def osborne_1(x: Array) -> Residuals:
     )
 
 
-@_listed("biggs_exp6", "MGH 18", sizes=6, x0=(1.0, 2.0, 1.0, 1.0, 1.0, 1.0), minima=(0.0, 5.655649925e-3),
+@_listed("biggs_exp6", "MGH 18", sizes=6, x0=(1.0, 2.0, 1.0, 1.0, 1.0, 1.0), minima=(0.0, 5.6556499254999e-3),
          minimizer=(1.0, 10.0, 1.0, 5.0, 4.0, 3.0), aliases=("BIGGS6",),
-         note="m = 13; from x0 both minima are reached, by different methods")  # fmt: skip
+         note="m = 13; 5.65565e-3 is a saddle with a = e, c = f, where many methods end")  # fmt: skip
 @squares
 def biggs_exp6(x: Array) -> Residuals:
     """r_i = c exp(-t a) - d exp(-t b) + f exp(-t e) - y_i, t = i / 10, y = e^-t - 5 e^-10t + 3 e^-4t."""
@@ -211,7 +217,7 @@ def biggs_exp6(x: Array) -> Residuals:
     )
 
 
-@_listed("osborne_2", "MGH 19", sizes=11, minima=4.013773629e-2, aliases=("OSBORNEB",),
+@_listed("osborne_2", "MGH 19", sizes=11, minima=4.0137736293547744e-2, aliases=("OSBORNEB",),
          x0=(1.3, 0.65, 0.65, 0.7, 0.6, 3.0, 5.0, 7.0, 2.0, 4.5, 5.5))  # fmt: skip
 @squares
 def osborne_2(x: Array) -> Residuals:

@@ -21,7 +21,7 @@ def _rows(x: Array, *rows: Any) -> Array:
     return np.array(rows, dtype=x.dtype)
 
 
-@_listed("freudenstein_roth", "MGH 2", sizes=2, x0=(0.5, -2.0), minima=(0.0, 48.98425367924),
+@_listed("freudenstein_roth", "MGH 2", sizes=2, x0=(0.5, -2.0), minima=(0.0, 48.98425367924002),
          minimizer=(5.0, 4.0), note="48.98... at (11.4127..., -0.8968...) is reached from x0")  # fmt: skip
 @squares
 def freudenstein_roth(x: Array) -> Residuals:
@@ -35,7 +35,7 @@ def freudenstein_roth(x: Array) -> Residuals:
 
 
 @_listed("powell_badly_scaled", "MGH 3", sizes=2, x0=(0.0, 1.0), minima=0.0,
-         minimizer=(1.0981593296997e-5, 9.106146739867), aliases=("POWELLBS",))  # fmt: skip
+         minimizer=(1.0981593296998053e-05, 9.106146739866624), aliases=("POWELLBS",))  # fmt: skip
 @squares
 def powell_badly_scaled(x: Array) -> Residuals:
     """r = (10^4 a b - 1, exp(-a) + exp(-b) - 1.0001)."""
@@ -76,7 +76,8 @@ def beale(x: Array) -> Residuals:
     )
 
 
-@_listed("jennrich_sampson", "MGH 6", sizes=2, x0=(0.3, 0.4), minima=124.36218235561489, aliases=("JENSMP",),
+@_listed("jennrich_sampson", "MGH 6", sizes=2, x0=(0.3, 0.4), minima=124.36218235561485,
+         minimizer=0.2578252136703641, aliases=("JENSMP",),
          note="m = 10; the minimum is at a = b = 0.2578...")  # fmt: skip
 @squares
 def jennrich_sampson(x: Array) -> Residuals:
@@ -114,7 +115,8 @@ def helical_valley(x: Array) -> Residuals:
     return Residuals(_rows(x, 10 * (c - 10 * angle), 10 * (rho - 1), c), jac, curve)
 
 
-@_listed("brown_dennis", "MGH 16", sizes=4, x0=(25.0, 5.0, -5.0, -1.0), minima=85822.20162635629,
+@_listed("brown_dennis", "MGH 16", sizes=4, x0=(25.0, 5.0, -5.0, -1.0), minima=85822.20162635634,
+         minimizer=(-11.594439904762165, 13.203630051207204, -0.40343948817685954, 0.2367787744557363),
          aliases=("BROWNDEN",), note="m = 20")  # fmt: skip
 @squares
 def brown_dennis(x: Array) -> Residuals:

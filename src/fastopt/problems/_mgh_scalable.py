@@ -30,7 +30,8 @@ _listed = partial(problem, SPECS, group="mgh")
 
 
 @_listed("watson", "MGH 20", sizes=Sizes(2, 1, 31), n=6, x0=0.0, aliases=("WATSON",),
-         minima={2: 0.546606546606546606, 6: 2.287670053552e-3, 9: 1.399760138e-6, 12: 4.72238e-10})  # fmt: skip
+         minima={2: 0.5466078558746469, 6: 2.287670053552436e-3, 9: 1.399760138099e-6,
+                 12: 4.72238110589e-10})  # fmt: skip
 @squares
 def watson(x: Array) -> Residuals:
     """r_i = p'(t) - p(t)^2 - 1 with p(t) = sum_j x_j t^(j-1), t = i / 29; r_30 = x_1, r_31 = x_2 - x_1^2 - 1."""
@@ -59,8 +60,14 @@ def _penalty_1_hessian(x: Array) -> Array:
     return (2e-5 + 4 * (x @ x - 0.25)) * np.eye(x.size, dtype=x.dtype) + 8 * np.outer(x, x)
 
 
+def _penalty_1_root(n: int) -> float:
+    """All variables of the minimizer are equal: to the largest root of 2 n t^3 + (10^-5 - 1/2) t = 10^-5."""
+    return float(max(np.roots((2 * n, 0, 1e-5 - 0.5, -1e-5)).real))
+
+
 @_listed("penalty_1", "MGH 23", sizes=Sizes(1), n=10, x0=lambda n: np.arange(1, n + 1), aliases=("PENALTY1",),
-         minima={4: 2.249977500e-5, 10: 7.087651467e-5})  # fmt: skip
+         minima=lambda n: 1e-5 * n * (_penalty_1_root(n) - 1) ** 2 + (n * _penalty_1_root(n) ** 2 - 0.25) ** 2,
+         minimizer=_penalty_1_root)  # fmt: skip
 @with_hessian(_penalty_1_hessian)
 def penalty_1(x: Array) -> tuple[Any, Any]:
     """f = 10^-5 sum (x_i - 1)^2 + (sum x_i^2 - 1/4)^2."""
@@ -85,7 +92,7 @@ def _penalty_2_hessian(x: Array) -> Array:
 
 
 @_listed("penalty_2", "MGH 24", sizes=Sizes(2), n=10, x0=0.5, aliases=("PENALTY2",),
-         minima={4: 9.376293007e-6, 10: 2.936605375e-4})  # fmt: skip
+         minima={4: 9.376293007355442e-6, 10: 2.936605374567460e-4})  # fmt: skip
 @with_hessian(_penalty_2_hessian)
 def penalty_2(x: Array) -> tuple[Any, Any]:
     """f = (x_1 - 1/5)^2 + 10^-5 sum_{i>1} (p_i^2 + q_i^2) + (sum (n - j + 1) x_j^2 - 1)^2.
@@ -122,7 +129,7 @@ def variably_dimensioned(x: Array) -> tuple[Any, Any]:
 
 
 @_listed("trigonometric", "MGH 26", sizes=Sizes(1), n=10, x0=lambda n: 1 / n, minimizer=0.0,
-         minima=lambda n: (0.0, 2.795056121876e-5) if n == 10 else (0.0,),
+         minima=lambda n: (0.0, 2.7950561218794561e-5) if n == 10 else (0.0,),
          note="from x0 most methods end in a local minimum, 2.79506e-5 for n = 10")  # fmt: skip
 @squares
 def trigonometric(x: Array) -> Residuals:
@@ -146,7 +153,7 @@ def _products_without(x: Array) -> Array:
 
 @_listed("brown_almost_linear", "MGH 27", sizes=Sizes(2), n=10, x0=0.5, minima=0.0, minimizer=1.0,
          aliases=("BROWNAL",),
-         note="also 0 at (a, ..., a, a^(1-n)) with n a^n - (n + 1) a^(n-1) = -1; stationary, value 1, at (0, ..., 0, n + 1)")  # fmt: skip
+         note="0 also where all but the last are equal; stationary, with value 1, at (0, ..., 0, n + 1)")  # fmt: skip
 @squares
 def brown_almost_linear(x: Array) -> Residuals:
     """r_i = x_i + sum_j x_j - (n + 1) for i < n; r_n = product of all x_j - 1."""
@@ -197,7 +204,10 @@ def discrete_boundary_value(x: Array) -> Residuals:
          x0=lambda n: np.arange(1, n + 1) / (n + 1) * (np.arange(1, n + 1) / (n + 1) - 1))  # fmt: skip
 @squares
 def discrete_integral_equation(x: Array) -> Residuals:
-    """r_i = x_i + sum_j K_ij (x_j + t_j + 1)^3, K_ij = h min(t_i, t_j) (1 - max(t_i, t_j)) / 2, t_i = i h, h = 1 / (n + 1)."""
+    """r_i = x_i + sum_j K_ij (x_j + t_j + 1)^3, K_ij = h min(t_i, t_j) (1 - max(t_i, t_j)) / 2.
+
+    t_i = i h, h = 1 / (n + 1).
+    """
     n = x.size
     h = 1 / (n + 1)
     t = index(x, n) * h
@@ -314,8 +324,9 @@ def linear_rank_1_zeros(x: Array) -> Residuals:
 
 
 @_listed("chebyquad", "MGH 35", sizes=Sizes(1, 1, 100), n=8, x0=lambda n: np.arange(1, n + 1) / (n + 1),
-         minima={**dict.fromkeys((1, 2, 3, 4, 5, 6, 7, 9), 0.0), 8: 3.516873725677e-3, 10: 6.50395480006e-3},
-         aliases=("CHEBYQAD",), note="the variables may change places; n = 10 has local minima, 4.77271e-3 the best known")  # fmt: skip
+         minima={**dict.fromkeys((1, 2, 3, 4, 5, 6, 7, 9), 0.0), 8: 3.516873725677932e-3,
+                 10: (4.772713696375349e-3, 6.503954800882306e-3)},
+         aliases=("CHEBYQAD",), note="the variables may change places")  # fmt: skip
 @squares
 def chebyquad(x: Array) -> Residuals:
     """r_i = sum_j T_i(x_j) / n - I_i: T_i Chebyshev's polynomial on [0, 1], I_i its integral there; m = n.
