@@ -80,9 +80,9 @@ class Point:
                 lost = next((p for p in self.paths if p not in paths), None)
                 told = (
                     f"has {found!r}"
-                    if found
+                    if found is not None
                     else f"lacks {lost!r}"
-                    if lost
+                    if lost is not None
                     else "has its leaves in another order"
                 )
                 raise ValueError(f"{what} {told}; the nesting of x0 is needed")
