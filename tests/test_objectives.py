@@ -101,7 +101,8 @@ def test_constant(method: str) -> None:
 def test_wrong_sign(method: str) -> None:
     result = run(method, lambda x: (float(x @ x), -2 * x), [1.0, 2.0], rough=True, options=LIMIT)
     if method not in ("trust", "trust_cg"):  # these shrink their region for as long as they may
-        assert result.status == Reason.NOT_DESCENT
+        # The quadratic of Newton's family with this Hessian takes steps so short that f is level.
+        assert result.status in (Reason.NOT_DESCENT, *([Reason.PRECISION] if method.startswith("newton") else []))
     assert not result.success
     assert np.array_equal(result.x, [1.0, 2.0])
 
