@@ -2,8 +2,8 @@
 
 Ours is one pass over a packed triangle that makes the pending rank-two update and the next product. The floor reads
 and writes n (n + 1) / 2 elements once. "symv + syr2" is the same work with the BLAS of SciPy, "scipy BFGS" what
-``scipy.optimize.minimize(method="BFGS")`` computes: ``A1 @ (H @ A2) + rho s s'`` and ``H @ g``. Writes bfgs.json and bfgs.txt.
-One process a number of threads, with BLAS limited to as many.
+``scipy.optimize.minimize(method="BFGS")`` computes: ``A1 @ (H @ A2) + rho s s'`` and ``H @ g``.
+Writes bfgs.json and bfgs.txt. One process a number of threads, with BLAS limited to as many.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The vector work of an L-BFGS iteration against the memory floor and other libraries: ``python -m bench.lbfgs [--quick]``.
+"""The vector work of an L-BFGS iteration against the memory floor and others: ``python -m bench.lbfgs [--quick]``.
 
 Ours: one new pair measured and accepted, and the next direction. The floor: every pair read twice. NumPy: the
 two-loop recursion with ``out=`` and a ring that moves nothing. SciPy and torch: whole iterations on a separable
@@ -13,6 +13,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -169,10 +170,8 @@ def whole_solvers(n: int, m: int, threads: int) -> dict[str, Callable[[Quadratic
                 done += 1
                 return int(done >= iterations)
 
-            try:
+            with suppress(LBFGSError):  # stopped by progress
                 fmin_lbfgs(evaluate, np.ones(n), progress=progress, m=m, epsilon=0.0)
-            except LBFGSError:
-                pass  # stopped by progress
             return done
 
         found["PyLBFGS"] = pylbfgs_run
@@ -183,7 +182,9 @@ def measure(n: int, m: int, dtype: str, threads: int, budget: float) -> dict[str
     """One row: seconds of one iteration's vector work, ours and theirs."""
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(threads):  # everybody's; helpers of BLAS that wait for a core would slow SciPy down
+    with threadpool_limits(
+        threads
+    ):  # everybody's; helpers of BLAS that wait for a core would slow SciPy down
         return _measure(n, m, dtype, threads, budget)
 
 

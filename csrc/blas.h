@@ -32,7 +32,7 @@
 typedef struct { FO_BLAS_OF(float) } fo_blas_f32;
 typedef struct { FO_BLAS_OF(double) } fo_blas_f64;
 #undef FO_BLAS_OF
-typedef struct fo_blas {
+typedef struct {
     fo_blas_f32 s;
     fo_blas_f64 d;
 } fo_blas;

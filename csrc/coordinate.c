@@ -193,11 +193,10 @@ static inline double rounding(const fo_descent *s) { return (s->x.width == FO_F3
 /* r = y - X w, with w rounded to the width, so that r, q and the gap are those of the w that is given back. */
 static int64_t produce_r(fo_descent *s, const fo_column_kernels *k, int64_t budget)
 {
-    int64_t work = 0;
+    int64_t work = 0;                                   /* the copy is not counted: each call takes at least one column */
     if (s->at == 0) {
         memcpy(s->r, s->y, (size_t)s->x.n * k->size);
         s->shift = s->rest = 0;
-        work += s->x.n;
     }
     for (; s->at < s->x.p && work < budget; s->at++) {
         const ptrdiff_t j = s->at;

@@ -107,7 +107,8 @@ static void direct_sums(fo_pairs *p, const double *gt, fo_pair_sums *out)
         z.yg += y[i] * gt[i];
         z.largest = fabs(gt[i]) > z.largest ? fabs(gt[i]) : z.largest;
     }
-    array(p, p->sy)[p->head] = p->fresh_sy = z.sy;
+    array(p, p->sy)[p->head] = 1 / z.sy;                  /* a division less in each link of the chain below */
+    p->fresh_sy = z.sy;
     p->fresh_yy = z.yy;
     *out = z;
 }
@@ -125,28 +126,52 @@ static void direct_measure(fo_pairs *p, const void *x, const void *xt, const voi
     direct_sums(p, b, out);
 }
 
-/* out = sign H v; returns v'out. */
-static double direct_loops(const fo_pairs *p, const void *v, void *out, double sign)
+/* q <- H q. Inlined for the smallest n, where q then stays in registers: all of this is one chain of dependent operations. */
+#if defined(__GNUC__)
+__attribute__((always_inline))
+#endif
+static inline void direct_loops(const fo_pairs *p, double *q, const ptrdiff_t n)
 {
-    const ptrdiff_t n = p->n, pair = 2 * p->row;
-    double q[FO_PAIRS_DIRECT], given[FO_PAIRS_DIRECT], alpha[FO_PAIRS_MAX], sum = 0;
-    const double *rows = array(p, p->rows), *sy = array(p, p->sy);
-    load(given, v, p);
-    for (ptrdiff_t i = 0; i < n; i++) q[i] = given[i];
+    const double *rows = array(p, p->rows), *rho = array(p, p->sy);
+    double alpha[FO_PAIRS_MAX];
     for (int age = p->count - 1; age >= 0; age--) {
         const int k = slot_of(p, age);
-        const double *s = rows + k * pair, *y = s + p->row;
-        alpha[age] = dot(s, q, n) / sy[k];
+        const double *s = rows + 2 * k * n, *y = s + n;
+        alpha[age] = dot(s, q, n) * rho[k];
         for (ptrdiff_t i = 0; i < n; i++) q[i] -= alpha[age] * y[i];
     }
     for (ptrdiff_t i = 0; i < n; i++) q[i] *= p->gamma;
     for (int age = 0; age < p->count; age++) {
         const int k = slot_of(p, age);
-        const double *s = rows + k * pair, *y = s + p->row;
-        const double c = alpha[age] - dot(y, q, n) / sy[k];
+        const double *s = rows + 2 * k * n, *y = s + n;
+        const double c = alpha[age] - dot(y, q, n) * rho[k];
         for (ptrdiff_t i = 0; i < n; i++) q[i] += c * s[i];
     }
-    for (ptrdiff_t i = 0; i < n; i++) {
+}
+
+/* out = sign H v; returns v'out. */
+static double direct_product(const fo_pairs *p, const void *v, void *out, double sign)
+{
+    double q[FO_PAIRS_DIRECT], given[FO_PAIRS_DIRECT], sum = 0;
+    load(given, v, p);
+    for (ptrdiff_t i = 0; i < p->n; i++) q[i] = given[i];
+    switch (p->n) {
+    case 2: {
+        double pair[2] = { q[0], q[1] };
+        direct_loops(p, pair, 2);
+        q[0] = pair[0];
+        q[1] = pair[1];
+        break;
+    }
+    case 3: {
+        double three[3] = { q[0], q[1], q[2] };
+        direct_loops(p, three, 3);
+        for (int i = 0; i < 3; i++) q[i] = three[i];
+        break;
+    }
+    default: direct_loops(p, q, p->n);
+    }
+    for (ptrdiff_t i = 0; i < p->n; i++) {
         q[i] *= sign;
         if (p->width == FO_F32) q[i] = (double)(((float *)out)[i] = (float)q[i]);
         else ((double *)out)[i] = q[i];
@@ -298,7 +323,7 @@ double fo_pairs_direction(void *block, const void *gt, void *d, void *scratch, i
 double fo_pairs_product(const void *block, const void *v, void *out, void *scratch, int threads)
 {
     const fo_pairs *p = block;
-    if (direct(p)) return direct_loops(p, v, out, 1);
+    if (direct(p)) return direct_product(p, v, out, 1);
     double a[FO_PAIRS_MAX] = { 0 }, b[FO_PAIRS_MAX] = { 0 };
     fo_pairs_job job = job_of(p, scratch, 2 * p->m);
     job.gt = v;
@@ -326,7 +351,7 @@ static double sweep(fo_pairs_job *job, const void *from, double c, int add, doub
 double fo_pairs_two_loop(const void *block, const void *gt, void *d, void *scratch, int threads)
 {
     const fo_pairs *p = block;
-    if (direct(p)) return direct_loops(p, gt, d, -1);
+    if (direct(p)) return direct_product(p, gt, d, -1);
     const double *sy = array(p, p->sy);
     double alpha[FO_PAIRS_MAX];
     fo_pairs_job job = job_of(p, scratch, 1);

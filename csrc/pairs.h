@@ -2,7 +2,8 @@
  *
  * Pairs lie in tiles: up to PAIRS_TILE elements of s_0, then of y_0, s_1, ... y_(m-1), then the next tile. So a pass that needs all
  * pairs walks memory from one end to the other, and the tile of the vector they meet stays in the first cache. Rows are
- * padded with zeros to a multiple of 16, so sums have no tails. Sums as in reduce.h, one fold a tile.
+ * padded with zeros to a multiple of 16, so sums have no tails. Sums as in reduce.h, one fold a tile. Measured at n = 1e6, m = 10, against
+ * whole vectors one after the other: the measuring pass takes 6 to 10 % less, the combination the same, the two loops 40 % more.
  */
 static inline REAL *FN(pairs_row)(const fo_pairs_job *job, fo_tile t, int row)
 {

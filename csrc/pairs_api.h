@@ -5,9 +5,9 @@
  * fo_pairs_damp before accepting), then fo_pairs_direction.
  *
  *   symbol          here            what
- *   s_k, y_k        rows            steps and differences of gradients
+ *   s_k, y_k        rows            steps and differences of gradients, in tiles (pairs.h)
  *   R               ry              upper triangle of S'Y, pairs in order of age
- *   D               sy              diagonal of S'Y
+ *   D               sy              diagonal of S'Y; for n <= FO_PAIRS_DIRECT its inverse
  *   H_0 = gamma I   gamma           s'y / y'y of the newest pair; 1 without one
  *
  * Sources: Nocedal (1980), Math. Comp. 35 (the two loops); Byrd, Nocedal and Schnabel (1994), Math. Programming 63, theorem 2.2 (the

@@ -112,12 +112,11 @@ typedef struct fo_solver {
         struct { double shift; int32_t forgotten, unknown; } newton;
         struct { double rz, goal, top; int64_t k; int32_t plain, forgotten, unknown, spare; } newton_cg;
         fo_region region;              /* what region.c knows; the methods' own come behind it */
-        struct { fo_region region; double g, low, diagonal, eigen_low, eigen_high, norm, next; int32_t known, unknown, mixed, spare; } trust;
+        struct { fo_region region; double g, low, eigen_low, eigen_high, norm, next; int32_t known, unknown, mixed, spare; } trust;
         struct { fo_region region; double rr, goal, top, gp, pp, ghg, ghp, php; int64_t k; int32_t known, unknown; } trust_cg;
     } m;
     int64_t at[FO_PLACES];         /* offsets in bytes from the block's start; 0: absent */
 } fo_solver;
-
 
 typedef struct { const char *name, *variants; } fo_method_info;
 extern const fo_method_info fo_method_table[FO_METHODS];

@@ -83,12 +83,12 @@ def alpha_max(X: Any, y: Any, l1_ratio: float = 1.0) -> float:
 
 SHAPES = [(60, 20), (30, 80), (50, 50), (200, 3), (4, 120), (17, 129)]
 KINDS = [
-    dict(),
-    dict(positive=True),
-    dict(l1_ratio=0.6),
-    dict(l1_ratio=0.3, positive=True),
-    dict(selection="random", rng=3),
-    dict(screening=False),
+    {},
+    {"positive": True},
+    {"l1_ratio": 0.6},
+    {"l1_ratio": 0.3, "positive": True},
+    {"selection": "random", "rng": 3},
+    {"screening": False},
 ]
 
 
@@ -143,7 +143,12 @@ def test_the_gap_that_is_told_is_true(tol: float, dtype: Any, l1_ratio: float) -
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize(
     "kind",
-    [*KINDS, dict(fit_intercept=True), dict(fit_intercept=True, sample_weight=True), dict(sample_weight=True)],
+    [
+        *KINDS,
+        {"fit_intercept": True},
+        {"fit_intercept": True, "sample_weight": True},
+        {"sample_weight": True},
+    ],
     ids=str,
 )
 def test_dense_and_csc_agree(kind: dict[str, Any], dtype: Any, index: Any) -> None:
@@ -194,7 +199,7 @@ def test_a_far_mean_does_not_cost_digits() -> None:
 def test_same_bits_for_every_instruction_set_and_thread_count() -> None:
     X, y = problem(300, 1200, seed=3)
     S = sp.random_array((300, 1200), density=0.05, rng=np.random.default_rng(1), format="csc")
-    for M, kind in ((X, {}), (X.astype(np.float32), {}), (S, {}), (S, dict(fit_intercept=True))):
+    for M, kind in ((X, {}), (X.astype(np.float32), {}), (S, {}), (S, {"fit_intercept": True})):
         found = []
         for name, runs in runtime.isas():
             for threads in (1, 2, 5) if runs else ():
@@ -211,7 +216,12 @@ def test_screening_and_order_change_time_only() -> None:
         alpha = share * alpha_max(X, y)
         ways = [
             lasso(X, y, alpha, tol=1e-14, **kind)
-            for kind in (dict(), dict(screening=False), dict(selection="random", rng=0), dict(selection="random", rng=1))
+            for kind in (
+                {},
+                {"screening": False},
+                {"selection": "random", "rng": 0},
+                {"selection": "random", "rng": 1},
+            )
         ]
         for other in ways[1:]:
             np.testing.assert_allclose(other.x, ways[0].x, atol=1e-5)
@@ -289,7 +299,7 @@ def test_zero_columns_stay_zero_whatever_the_start() -> None:
     X, y = problem(30, 6)
     X[:, [1, 4]] = 0.0
     for M in (X, sp.csc_array(X)):
-        for kind in (dict(), dict(fit_intercept=True), dict(l1_ratio=0.5), dict(l1_ratio=0.0)):
+        for kind in ({}, {"fit_intercept": True}, {"l1_ratio": 0.5}, {"l1_ratio": 0.0}):
             res = lasso(M, y, 0.01, x0=np.ones(6), **kind)
             assert res.success and not res.x[[1, 4]].any() and res.x[[0, 2, 3, 5]].all()
     constant = X.copy()
@@ -382,7 +392,9 @@ def test_several_targets_are_single_ones() -> None:
     for k in range(3):
         one = lasso(X, Y[:, k], 0.1, fit_intercept=True, x0=start[:, k], tol=TIGHT)
         np.testing.assert_allclose(res.x[:, k], one.x, atol=1e-12)
-        assert res.intercept[k] == pytest.approx(one.intercept, abs=1e-14)  # NumPy sums one column in another order
+        assert res.intercept[k] == pytest.approx(
+            one.intercept, abs=1e-14
+        )  # NumPy sums one column in another order
         assert res.fun[k] == pytest.approx(one.fun, rel=1e-13)
     assert lasso(X, np.empty((40, 0)), 0.1).x.shape == (15, 0)
 
@@ -452,49 +464,51 @@ def test_interrupt_comes_out_soon() -> None:
 
 GOOD_X, GOOD_Y = problem(6, 3)
 BAD: list[tuple[str, type[Exception], str, dict[str, Any]]] = [
-    ("nan in X", ValueError, r"X\[2, 1\] is nan", dict(X=np.where(np.arange(18).reshape(6, 3) == 7, np.nan, GOOD_X))),
-    ("inf in sparse X", ValueError, r"X\.data\[0\] is inf", dict(X=sp.csc_array(np.full((6, 3), np.inf)))),
-    ("nan in y", ValueError, r"y\[4\] is nan", dict(y=np.r_[1, 2, 3, 4, np.nan, 6])),
-    ("overflow", ValueError, "column 0 of X overflows", dict(X=np.full((6, 3), 1e200))),
-    ("overflow of y", ValueError, "y overflows", dict(y=np.full(6, 1e200))),
-    ("complex X", TypeError, "X is of dtype complex128", dict(X=GOOD_X * 1j)),
-    ("complex sparse X", TypeError, "X is of dtype complex128", dict(X=sp.csc_array(GOOD_X * 1j))),
-    ("object X", TypeError, "X is of dtype object", dict(X=GOOD_X.astype(object))),
-    ("text", TypeError, "X is of dtype", dict(X=[["a"] * 3] * 6)),
-    ("1-d X", ValueError, r"X has shape \(6,\)", dict(X=np.ones(6))),
-    ("3-d X", ValueError, "two dimensions", dict(X=np.ones((6, 3, 1)))),
-    ("short y", ValueError, r"y has shape \(5,\)", dict(y=np.ones(5))),
-    ("3-d y", ValueError, "y has shape", dict(y=np.ones((6, 1, 1)))),
-    ("alpha 0", ValueError, "alpha is 0.0", dict(alpha=0.0)),
-    ("alpha nan", ValueError, "alpha is nan", dict(alpha=np.nan)),
-    ("alpha text", TypeError, "alpha is '1'", dict(alpha="1")),
-    ("l1_ratio", ValueError, "l1_ratio is 1.5", dict(l1_ratio=1.5)),
-    ("tol", ValueError, "tol is -1", dict(tol=-1.0)),
-    ("max_iter", ValueError, "max_iter is 0", dict(max_iter=0)),
-    ("max_iter float", TypeError, "max_iter is 10.0", dict(max_iter=10.0)),
-    ("selection", ValueError, "selection is 'greedy'", dict(selection="greedy")),
-    ("x0 shape", ValueError, r"x0 has shape \(2,\)", dict(x0=np.zeros(2))),
-    ("x0 nan", ValueError, "x0 holds", dict(x0=np.full(3, np.nan))),
-    ("x0 negative", ValueError, "x0 holds negative", dict(x0=-np.ones(3), positive=True)),
-    ("weights short", ValueError, "sample_weight has shape", dict(sample_weight=np.ones(5))),
-    ("weights negative", ValueError, "sample_weight", dict(sample_weight=[1, 1, 1, 1, 1, -1])),
-    ("weights zero", ValueError, "sample_weight", dict(sample_weight=np.zeros(6))),
-    ("weights nan", ValueError, "sample_weight", dict(sample_weight=[np.nan] * 6)),
+    ("nan in X", ValueError, r"X\[2, 1\] is nan", {"X": np.where(np.arange(18).reshape(6, 3) == 7, np.nan, GOOD_X)}),
+    ("inf in sparse X", ValueError, r"X\.data\[0\] is inf", {"X": sp.csc_array(np.full((6, 3), np.inf))}),
+    ("nan in y", ValueError, r"y\[4\] is nan", {"y": np.r_[1, 2, 3, 4, np.nan, 6]}),
+    ("overflow", ValueError, "column 0 of X overflows", {"X": np.full((6, 3), 1e200)}),
+    ("overflow of y", ValueError, "y overflows", {"y": np.full(6, 1e200)}),
+    ("complex X", TypeError, "X is of dtype complex128", {"X": GOOD_X * 1j}),
+    ("complex sparse X", TypeError, "X is of dtype complex128", {"X": sp.csc_array(GOOD_X * 1j)}),
+    ("object X", TypeError, "X is of dtype object", {"X": GOOD_X.astype(object)}),
+    ("text", TypeError, "X is of dtype", {"X": [["a"] * 3] * 6}),
+    ("1-d X", ValueError, r"X has shape \(6,\)", {"X": np.ones(6)}),
+    ("3-d X", ValueError, "two dimensions", {"X": np.ones((6, 3, 1))}),
+    ("short y", ValueError, r"y has shape \(5,\)", {"y": np.ones(5)}),
+    ("3-d y", ValueError, "y has shape", {"y": np.ones((6, 1, 1))}),
+    ("alpha 0", ValueError, "alpha is 0.0", {"alpha": 0.0}),
+    ("alpha nan", ValueError, "alpha is nan", {"alpha": np.nan}),
+    ("alpha text", TypeError, "alpha is '1'", {"alpha": "1"}),
+    ("l1_ratio", ValueError, "l1_ratio is 1.5", {"l1_ratio": 1.5}),
+    ("tol", ValueError, "tol is -1", {"tol": -1.0}),
+    ("max_iter", ValueError, "max_iter is 0", {"max_iter": 0}),
+    ("max_iter float", TypeError, "max_iter is 10.0", {"max_iter": 10.0}),
+    ("selection", ValueError, "selection is 'greedy'", {"selection": "greedy"}),
+    ("x0 shape", ValueError, r"x0 has shape \(2,\)", {"x0": np.zeros(2)}),
+    ("x0 nan", ValueError, "x0 holds", {"x0": np.full(3, np.nan)}),
+    ("x0 negative", ValueError, "x0 holds negative", {"x0": -np.ones(3), "positive": True}),
+    ("weights short", ValueError, "sample_weight has shape", {"sample_weight": np.ones(5)}),
+    ("weights negative", ValueError, "sample_weight", {"sample_weight": [1, 1, 1, 1, 1, -1]}),
+    ("weights zero", ValueError, "sample_weight", {"sample_weight": np.zeros(6)}),
+    ("weights nan", ValueError, "sample_weight", {"sample_weight": [np.nan] * 6}),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("error", "message", "changes"), [row[1:] for row in BAD], ids=[row[0] for row in BAD])
+@pytest.mark.parametrize(
+    ("error", "message", "changes"), [row[1:] for row in BAD], ids=[row[0] for row in BAD]
+)
 def test_bad_inputs(error: type[Exception], message: str, changes: dict[str, Any]) -> None:
     with pytest.raises(error, match=message):
-        lasso(**(dict(X=GOOD_X, y=GOOD_Y, alpha=0.1) | changes))
+        lasso(**({"X": GOOD_X, "y": GOOD_Y, "alpha": 0.1} | changes))
 
 
 def test_bad_paths() -> None:
     for error, message, kind in (
-        (ValueError, "l1_ratio = 0", dict(l1_ratio=0.0)),
-        (ValueError, "eps is 1.0", dict(eps=1.0)),
-        (ValueError, "n_alphas is 0", dict(n_alphas=0)),
-        (ValueError, r"alphas\[1\] is -1", dict(alphas=[1.0, -1.0])),
+        (ValueError, "l1_ratio = 0", {"l1_ratio": 0.0}),
+        (ValueError, "eps is 1.0", {"eps": 1.0}),
+        (ValueError, "n_alphas is 0", {"n_alphas": 0}),
+        (ValueError, r"alphas\[1\] is -1", {"alphas": [1.0, -1.0]}),
     ):
         with pytest.raises(error, match=message):
             lasso_path(GOOD_X, GOOD_Y, **kind)
@@ -549,7 +563,11 @@ def test_sparse_coding_falls_in_every_step() -> None:
     held = {name: a.copy() for name, a in start.items()}
     values = [cost(start)]
     res = BlockCoordinate(blocks).minimize(
-        cost, start, max_iter=40, ftol=1e-6, callback=lambda intermediate_result: values.append(intermediate_result.fun)
+        cost,
+        start,
+        max_iter=40,
+        ftol=1e-6,
+        callback=lambda intermediate_result: values.append(intermediate_result.fun),
     )
     np.testing.assert_array_equal(res.history, values)
     assert (np.diff(res.history) <= 0).all() and len(values) > 5
@@ -670,7 +688,7 @@ def test_a_method_of_minimize_on_a_block(monkeypatch: pytest.MonkeyPatch) -> Non
 
     start = {"u": np.zeros((2, 2)), "v": np.full(3, 5.0)}
     u = Block("u", solve=lambda p: np.full((2, 2), p["v"][0]))
-    for how in (dict(jac=jac_v), dict()):
+    for how in ({"jac": jac_v}, {}):
         v = Block("v", method="lbfgs", tol=1e-10, options={"maxiter": 50}, **how)
         res = BlockCoordinate([u, v]).minimize(fun, start, args=(0.5,))
         assert res.success, res

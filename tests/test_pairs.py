@@ -252,21 +252,38 @@ def test_bits_depend_on_neither_instruction_set_nor_threads(n: int, dtype: Any) 
     assert len(seen) == 1, list(seen.values())
 
 
-@pytest.mark.parametrize("n", [2, 50, 2000])
+@pytest.mark.parametrize("n", [50, 2000])
 def test_where_the_compact_form_fails_the_two_loops_step_in(n: int) -> None:
-    """H is rescaled so that R overflows in the small algebra: the direction is still that of the two loops."""
+    """y'y overflows: the compact form needs it, the two loops do not."""
+    memory = Pairs(n, 4)
+    zero, one = np.zeros(n), np.ones(n)
+    sums = memory.measure(zero, 1e-100 * one, zero, 1e160 * one)
+    assert sums["yy"] == np.inf
+    memory.accept()
+    memory.gamma = 1.0
+    gt = one + 3 * np.where(np.arange(n) % 2, 1.0, -1.0)
+    memory.measure(zero, one, zero, gt)
+    memory.reject()
+    loops, slope = memory.two_loop(gt)
+    assert np.isfinite(loops).all()
+    assert slope < 0
+    compact = memory.product(gt)[0]
+    assert not np.isfinite(compact).all(), "the example does not reach the fallback"
+    d, slope_of_d = memory.direction(gt)
+    assert d.tobytes() == loops.tobytes()
+    assert slope_of_d == slope
+
+
+@pytest.mark.parametrize("n", [2, 50, 2000])
+def test_no_direction_of_descent_is_nan(n: int) -> None:
     walk = Walk(n, 4, np.float64)
     for _ in range(4):
         walk.step()
-    walk.memory.gamma = 1e200
-    d, slope = walk.memory.direction(walk.g)
-    assert np.isfinite(d).all()
-    assert slope < 0
-    bad = np.full(n, np.nan)
-    assert np.isnan(walk.memory.direction(bad)[1])
-    zero = np.zeros(n)
-    empty = Pairs(n, 2)
-    assert np.isnan(empty.direction(zero)[1])
+    for bad in (np.full(n, np.nan), np.full(n, np.inf)):
+        walk.memory.measure(walk.x, walk.x, walk.g, bad)
+        walk.memory.reject()
+        assert np.isnan(walk.memory.direction(bad)[1])
+    assert np.isnan(Pairs(n, 2).direction(np.zeros(n))[1])
 
 
 @pytest.mark.parametrize("n", [0, 2, 100, 1500])

@@ -1,10 +1,13 @@
 /* newton_cg.c: Newton's method without a Hessian: H d = -g solved by conjugate gradients as far as it pays (Nocedal and Wright,
  * algorithm 7.1), each step of which needs one product H v.
  *
- * The inner solve ends where |g + H d| <= eta |g|, with eta = min(1/2, sqrt(|g| / |g0|)) (Dembo, Steihaug 1983; |g0|, the largest gradient
- * seen, makes it free of scale). Where the curvature v.Hv is not positive, d goes on along v as far as |curvature| says, as the saddle-free
- * step does, and ends there: what was found before alone would crawl past a saddle point. A preconditioner P takes the place of I; where r.Pr is not
- * positive, this direction does without.
+ * The inner solve ends where |g + H d| <= eta |g|, with eta = min(1/2, sqrt(|g| / |g0|)) (Dembo, Steihaug 1983; |g0|, the largest
+ * gradient seen, makes it free of scale). Where the curvature v.Hv is not positive, d goes on along v as far as |curvature| says,
+ * as the saddle-free step does, and ends there: what was found before alone would crawl past a saddle point. A preconditioner P
+ * takes the place of I; where r.Pr is not positive, this direction does without.
+ *
+ * A product that is not finite ends the inner solve; the first one of a direction: at x0, or at two points one after the other,
+ * the run; else that step is steepest descent.
  */
 #include "solver.h"
 

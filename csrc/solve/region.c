@@ -14,7 +14,7 @@ static double rounding(const fo_solver *s)
     return 10 * (s->width == FO_F32 ? FLT_EPSILON : DBL_EPSILON) * fabs(s->f);
 }
 
-double region_limit(const fo_solver *s)
+static double limit(const fo_solver *s)
 {
     return fmin(s->o.max_radius > 0 ? s->o.max_radius : (double)INFINITY, s->o.max_step);
 }
@@ -25,7 +25,7 @@ void region_first(fo_solver *s)
     double xx;
     vec_norms(&v, vec(s, FO_X), &xx);
     const double rule = isfinite(xx) ? fmax(1, sqrt(xx)) : 1;
-    s->m.region.radius = fmin(s->o.radius > 0 ? s->o.radius : rule, region_limit(s));
+    s->m.region.radius = fmin(s->o.radius > 0 ? s->o.radius : rule, limit(s));
 }
 
 /* How much of the step is kept in the next radius, after it was refused or fell too little. */
@@ -51,12 +51,13 @@ static double ratio(const fo_solver *s)
     return fmax(by_value, -0.5 * (s->slope + s->slope_t) / s->m.region.predicted);
 }
 
-/* The radius after a trial with this ratio of what f fell by to what the model did. It does not grow where it was just found too large. */
+/* The radius after a trial; rho: what f fell by over what the model did. It does not grow where it was just found too large. */
 static void resize(fo_solver *s, double rho)
 {
     fo_region *q = &s->m.region;
     if (!(rho >= 0.25)) q->radius = shrunk(s) * q->length;
-    else if (rho > 0.75 && q->on_border && !q->rejected) q->radius = fmin((fabs(rho - 1) < 0.1 ? 3 : 2) * q->radius, region_limit(s));
+    else if (rho > 0.75 && q->on_border && !q->rejected)
+        q->radius = fmin((fabs(rho - 1) < 0.1 ? 3 : 2) * q->radius, limit(s));
 }
 
 int region_advance(fo_solver *s, const region_method *m, const fo_blas *blas)

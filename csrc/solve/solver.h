@@ -31,7 +31,7 @@ typedef struct {
 typedef struct {
     void (*layout)(plan *p);
     void (*start)(fo_solver *s);
-    int (*propose)(fo_solver *s, const fo_blas *blas);      /* a step in FO_D within s->m.region.radius, and the rest of s->m.region; or a request */
+    int (*propose)(fo_solver *s, const fo_blas *blas);      /* FO_D within s->m.region.radius, and what is said of it there; or a request */
 } region_method;
 
 extern const descent_method method_gd, method_bb, method_cg, method_bfgs, method_lbfgs, method_newton, method_newton_cg;
@@ -39,10 +39,8 @@ extern const region_method method_trust, method_trust_cg;
 
 int descent_advance(fo_solver *s, const descent_method *m, const fo_blas *blas);
 int region_advance(fo_solver *s, const region_method *m, const fo_blas *blas);
-/* The first radius. */
+/* The first radius: the user's, else max(1, |x0|). */
 void region_first(fo_solver *s);
-/* What no step may be longer than. */
-double region_limit(const fo_solver *s);
 
 /* ---- in common.c ---- */
 static inline space space_of(fo_solver *s)

@@ -34,7 +34,7 @@ static void steepest_step(fo_solver *s, double radius)
     s->m.region.on_border = 1;
 }
 
-/* A unit vector to FO_Z for which z.(H + lambda I) z, returned, is near the least eigenvalue; *zz = z . (the one before). FO_W: scratch. */
+/* A unit vector to FO_Z for which z.(H + lambda I) z, returned, is near the least eigenvalue. FO_W: scratch. */
 static double least_eigenvector(fo_solver *s, const fo_blas *blas)
 {
     space v = space_of(s);

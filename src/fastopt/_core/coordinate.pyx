@@ -23,8 +23,8 @@ cdef enum:
 cdef class Descent:
     """X with its column norms, a target y, and the coefficients w reached so far.
 
-    The caller has checked: X is (n, p) with packed columns, or CSC within bounds; y has its dtype, float32 or float64, and n
-    elements; with `means`, `ones` has n elements of that dtype and y is orthogonal to it.
+    The caller has checked: X is (n, p) with packed columns, or CSC within bounds; y has its dtype, float32 or
+    float64, and n elements; with `means`, `ones` has n elements of that dtype and y is orthogonal to it.
     """
     cdef fo_descent s
     cdef object held                        # keeps alive what pointers point to

@@ -1,9 +1,10 @@
-"""Block coordinate descent: one part of the parameters at a time, each by its own method (Deep Learning, section 8.7.2)."""
+"""Block coordinate descent: one part of the parameters at a time, each by its own method (Deep Learning, 8.7.2)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -32,13 +33,16 @@ class Block:
     Parameters
     ----------
     part : str or callable
-        A path in the tree (``"W"``, ``"layers/0"``: a leaf, or all below; ``""``: everything), or a function of the tree that
+        A path in the tree (``"W"``, ``"layers/0"``: a leaf, or all below; ``""``: everything), or a
+        function of the tree that
         gives back a part of it: arrays of the tree or views of them, in any nesting.
     solve : callable, optional
-        ``solve(params)`` gives back the new value of the block, in the shape of the block: the exact minimiser in closed form,
+        ``solve(params)`` gives back the new value of the block, in the shape of the block: the exact
+        minimiser in closed form,
         or whatever comes near. `params` is the whole tree, read-only.
     update : callable or object with a method `update`, optional
-        ``update(params, block)`` changes `block`, a copy that is its own, and gives back None; or gives back the new value.
+        ``update(params, block)`` changes `block`, a copy that is its own, and gives back None; or gives
+        back the new value.
     method : str, optional
         A method of :func:`fastopt.minimize`, run on the block alone, flattened.
     jac : callable, optional
@@ -70,14 +74,17 @@ class Block:
         chosen = [word for word, value in given.items() if value is not None]
         if len(chosen) != 1:
             raise ValueError(
-                f"Block {self.name!r}: {' and '.join(chosen) or 'nothing'} was given; exactly one of solve, update and method is wanted"
+                f"Block {self.name!r}: {' and '.join(chosen) or 'nothing'} was given; exactly one of "
+                f"solve, update and method is wanted"
             )
         update = getattr(update, "update", update)
         for word, value in (("solve", solve), ("update", update), ("jac", jac)):
             if value is not None and not callable(value):
                 raise TypeError(f"Block {self.name!r}: {word} is {value!r}; a function is wanted")
         if method is not None and not isinstance(method, str):
-            raise TypeError(f"Block {self.name!r}: method is {method!r}; the name of a method of minimize is wanted")
+            raise TypeError(
+                f"Block {self.name!r}: method is {method!r}; the name of a method of minimize is wanted"
+            )
         if method is None and not (jac is None and tol is None and options is None):
             raise ValueError(f"Block {self.name!r}: jac, tol and options go with method")
         self.solve, self.update, self.method, self.jac = solve, update, method, jac
@@ -93,7 +100,8 @@ class BlockCoordinate:
 
     .. math:: x_B \leftarrow \operatorname*{arg\,min}_{u} f(u, x_{\bar B}) \quad\text{for each block } B
 
-    Deep Learning, section 8.7.2: good where f splits into parts that are easy by themselves, poor where the value of one
+    Deep Learning, section 8.7.2: good where f splits into parts that are easy by themselves, poor where
+    the value of one
     block strongly sets the best value of another.
 
     Parameters
@@ -101,7 +109,8 @@ class BlockCoordinate:
     blocks : sequence of Block
         In the order of a sweep. Parameters in no block stay as they are.
     monotone : bool, default True
-        Take a block's new value only if the objective does not rise. With False every value with a finite objective is taken;
+        Take a block's new value only if the objective does not rise. With False every value with a
+        finite objective is taken;
         the best point seen is what is given back either way.
 
     Examples
@@ -128,7 +137,9 @@ class BlockCoordinate:
         names = [block.name for block in self.blocks]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"BlockCoordinate: two blocks are called {name!r}; give them different name=")
+                raise ValueError(
+                    f"BlockCoordinate: two blocks are called {name!r}; give them different name="
+                )
         self.monotone = bool(monotone)
 
     def minimize(
@@ -148,7 +159,8 @@ class BlockCoordinate:
         Parameters
         ----------
         fun : callable
-            ``fun(params, *args)``: the objective, a number. It gets the whole tree, read-only; the arrays change later, so it
+            ``fun(params, *args)``: the objective, a number. It gets the whole tree, read-only; the
+            arrays change later, so it
             copies what it keeps.
         x0 : array or tree of arrays
             Start; never changed. Integers become float64.
@@ -168,14 +180,17 @@ class BlockCoordinate:
         Returns
         -------
         OptimizeResult
-            ``x`` (a tree like x0), ``fun``, ``nit`` (sweeps), ``nfev``, ``history`` (f at the start and after each sweep), ``gains`` (how
-            much f fell in all by each block) and ``refused`` (how often each block's value was not taken), both by name;
+            ``x`` (a tree like x0), ``fun``, ``nit`` (sweeps), ``nfev``, ``history`` (f at the start and
+            after each sweep), ``gains`` (how
+            much f fell in all by each block) and ``refused`` (how often each block's value was not
+            taken), both by name;
             ``success``, ``status``, ``message``.
 
         Raises
         ------
         TypeError, ValueError
-            A wrong argument, or a block that returned another shape. Exceptions of the functions given come out as they are.
+            A wrong argument, or a block that returned another shape. Exceptions of the functions given
+            come out as they are.
         """
         max_iter = check_integer("minimize", "max_iter", max_iter, 0)
         ftol = check_number("minimize", "ftol", ftol, 0.0)
@@ -236,7 +251,8 @@ class _Part:
             inside = isinstance(leaf, np.ndarray) and any(np.may_share_memory(leaf, a) for a in mine)
             if not inside and np.size(leaf):
                 raise ValueError(
-                    f"Block {block.name!r}: the function gave something that is no array of the parameters nor a view of one"
+                    f"Block {block.name!r}: the function gave something that is no array of the "
+                    f"parameters nor a view of one"
                 )
 
     def copy(self) -> list[np.ndarray]:
@@ -257,10 +273,13 @@ class _Part:
 
     def like(self, value: Any, what: str) -> list[np.ndarray]:
         """The leaves of a value that should be nested and shaped as the block is."""
-        found = list(leaves_with_paths(value)) if len(self.leaves) != 1 or self.paths != [""] else [("", value)]
+        found = (
+            list(leaves_with_paths(value)) if len(self.leaves) != 1 or self.paths != [""] else [("", value)]
+        )
         if [path for path, _ in found] != self.paths:
             raise ValueError(
-                f"Block {self.block.name!r}: {what} returned a tree of {[p for p, _ in found]}; one of {self.paths} is wanted"
+                f"Block {self.block.name!r}: {what} returned a tree of {[p for p, _ in found]}; one of "
+                f"{self.paths} is wanted"
             )
         leaves = [np.asarray(leaf) for _, leaf in found]
         for path, leaf, mine in zip(self.paths, leaves, self.leaves, strict=True):
@@ -275,7 +294,9 @@ class _Part:
 class _Sweeps:
     """One run: the working tree, its best copy, the counts."""
 
-    def __init__(self, owner: BlockCoordinate, fun: Callable[..., Any], x0: Any, args: tuple[Any, ...]) -> None:
+    def __init__(
+        self, owner: BlockCoordinate, fun: Callable[..., Any], x0: Any, args: tuple[Any, ...]
+    ) -> None:
         if not callable(fun):
             raise TypeError(f"minimize: fun is {fun!r}; a function is wanted")
         self.fun, self.args, self.monotone = fun, tuple(args), owner.monotone
@@ -302,7 +323,7 @@ class _Sweeps:
             self.best, self.best_leaves = f, [leaf.copy() for leaf in self.leaves]
 
     def by_method(self, part: _Part) -> None:
-        from fastopt.minimize import minimize
+        minimize = import_module("fastopt.minimize").minimize  # it imports this file
 
         block = part.block
 
@@ -347,10 +368,14 @@ class _Sweeps:
         self.keep(new_f)
         return new_f
 
+    def tree_of(self, leaves: list[np.ndarray]) -> Any:
+        """A tree like x0 of copies."""
+        feed = iter([leaf.copy() for leaf in leaves])
+        return map_tree(lambda _: next(feed), self.params)
+
     def result(self, status: int, history: list[float]) -> OptimizeResult:
-        feed = iter([leaf.copy() for leaf in self.best_leaves])
         return OptimizeResult(
-            x=map_tree(lambda _: next(feed), self.params),
+            x=self.tree_of(self.best_leaves),
             fun=self.best,
             nit=len(history) - 1,
             nfev=self.nfev,
@@ -388,10 +413,7 @@ class _Sweeps:
                 f = self.advance(part, f)
             history.append(f)
             if callback is not None:
-                feed = iter([leaf.copy() for leaf in self.leaves])
-                shown = OptimizeResult(
-                    x=map_tree(lambda _, feed=feed: next(feed), self.params), fun=f, nit=len(history) - 1
-                )
+                shown = OptimizeResult(x=self.tree_of(self.leaves), fun=f, nit=len(history) - 1)
                 try:
                     callback(shown)
                 except StopIteration:

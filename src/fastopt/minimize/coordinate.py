@@ -1,7 +1,10 @@
-"""Lasso and elastic net by coordinate descent: checks of what came, the scales of the penalty, the path. The descent is in csrc.
+"""Lasso and elastic net by coordinate descent: checks of what came, the scales of the penalty, the path.
+The descent is in csrc.
 
-Sources: Deep Learning, section 8.7.2; Friedman, Hastie, Tibshirani, J. Stat. Software 33(1), 2010 (the coordinate step, warm
-starts); Fercoq, Gramfort, Salmon, ICML 2015 (screening by the gap); Massias, Gramfort, Salmon, ICML 2018 (working sets).
+Sources: Deep Learning, section 8.7.2; Friedman, Hastie, Tibshirani, J. Stat. Software 33(1), 2010 (the
+coordinate step, warm
+starts); Fercoq, Gramfort, Salmon, ICML 2015 (screening by the gap); Massias, Gramfort, Salmon, ICML 2018
+(working sets).
 """
 
 from __future__ import annotations
@@ -94,8 +97,10 @@ def lasso(
     ----------
     X : array or SciPy sparse matrix, shape (n, p)
         float32 and float64 are used as they are, other real dtypes as float64. A dense X whose columns are packed
-        (Fortran order, or every k-th column of it) is not copied, any other is, once; sparse formats other than CSC are
-        converted. With ``fit_intercept`` or ``sample_weight`` a dense X is copied, of a sparse one at most the stored elements.
+        (Fortran order, or every k-th column of it) is not copied, any other is, once; sparse formats
+        other than CSC are
+        converted. With ``fit_intercept`` or ``sample_weight`` a dense X is copied, of a sparse one at
+        most the stored elements.
     y : array, shape (n,) or (n, k)
         Targets. Each of k columns is a problem of its own; X is prepared once.
     alpha : float > 0
@@ -112,7 +117,8 @@ def lasso(
     x0 : array, shape (p,) or (p, k), optional
         Where to start; zeros if not given. It is not changed.
     tol : float >= 0, default 1e-4
-        Stop when the duality gap, in the scale of the sums (n times that of ``fun``), is at most ``tol`` times the squared norm
+        Stop when the duality gap, in the scale of the sums (n times that of ``fun``), is at most ``tol``
+        times the squared norm
         of y (less its mean, and weighted, where these are asked for). scikit-learn's criterion.
     max_iter : int, default 10000
         Limit of sweeps. A sweep goes over the working set, not over all columns.
@@ -126,8 +132,10 @@ def lasso(
     Returns
     -------
     OptimizeResult
-        ``x`` and ``coef`` (the same array, dtype of X, shape (p,) or (p, k)), ``intercept``, ``fun``, ``dual_gap`` (in the scale of
-        ``fun``: it is at most so far above the minimum), ``nit`` (sweeps), ``success``, ``status``, ``message``. With k targets,
+        ``x`` and ``coef`` (the same array, dtype of X, shape (p,) or (p, k)), ``intercept``, ``fun``,
+        ``dual_gap`` (in the scale of
+        ``fun``: it is at most so far above the minimum), ``nit`` (sweeps), ``success``, ``status``,
+        ``message``. With k targets,
         ``intercept``, ``fun``, ``dual_gap`` and ``nit`` are arrays and ``status`` is the largest.
 
     Raises
@@ -201,7 +209,8 @@ def lasso_path(
     alphas : sequence of float > 0, optional
         Penalties; they are solved, and given back, from the largest to the smallest.
     n_alphas : int, default 100
-        Without ``alphas``: so many in a geometric row from :math:`\alpha_{\max} = \max_j |x_j^\top y| / (n \rho)`, the
+        Without ``alphas``: so many in a geometric row from :math:`\alpha_{\max} = \max_j |x_j^\top y| /
+        (n \rho)`, the
         smallest for which all coefficients are zero (1 if there is no correlation at all), to ``eps`` times it.
     eps : float in (0, 1), default 1e-3
         Smallest penalty of that row over the largest.
@@ -211,7 +220,8 @@ def lasso_path(
     Returns
     -------
     OptimizeResult
-        ``alphas`` (m,), ``coefs`` and ``x`` (the same array, (p, m), dtype of X), ``intercepts``, ``fun``, ``dual_gap`` and ``nit``, all (m,);
+        ``alphas`` (m,), ``coefs`` and ``x`` (the same array, (p, m), dtype of X), ``intercepts``,
+        ``fun``, ``dual_gap`` and ``nit``, all (m,);
         ``success``, ``status`` (the largest of all) and ``message``.
 
     Examples

@@ -104,7 +104,8 @@ class Design:
         total = s.sum()
         if not np.isfinite(total) or (s < 0).any() or (self.n > 0 and not total > 0):
             raise ValueError(
-                f"{self.owner}: sample_weight sums to {total} and its least is {s.min()}; finite numbers >= 0, not all 0, are wanted"
+                f"{self.owner}: sample_weight sums to {total} and its least is {s.min()}; finite numbers "
+                f">= 0, not all 0, are wanted"
             )
         return s * (self.n / total) if self.n else s
 
