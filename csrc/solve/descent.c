@@ -34,7 +34,7 @@ static void begin_search(fo_solver *s, double first)
     q->approximate = o->search != FO_HAGER_ZHANG || fabs(s->f - s->f_old) <= 1e-3 * s->mean_f;
     q->max_trials = o->max_trials;
     fo_search_begin(q);
-    s->low_here = 0;
+    s->low_here = s->rose = 0;
 }
 
 /* FO_XT at alpha along FO_D; 0 where rounding leaves it at x. */
@@ -54,6 +54,8 @@ static void note_trial(fo_solver *s)
         s->low_here = 1;
         s->low_alpha = s->alpha;
     }
+    const double rise = s->ft - s->f, fall = -s->slope * s->alpha;
+    if (fall > 10 * rounding(s) && isfinite(rise)) s->rose = rise >= 0.5 * fall && rise <= 2 * fall;
 }
 
 /* The slope at FO_XT. */
@@ -68,7 +70,7 @@ static int reason(const fo_solver *s)
 {
     const fo_search *q = &s->search;
     if (q->why == FO_WHY_UNBOUNDED) return FO_UNBOUNDED;
-    if (s->alpha == 0 || fabs(s->ft - s->f) <= rounding(s)) return FO_PRECISION;
+    if (!s->rose && fabs(s->ft - s->f) <= rounding(s)) return FO_PRECISION;
     if (q->bad && q->bad == q->trials) return FO_NONFINITE;
     return FO_NOT_DESCENT;
 }
@@ -119,6 +121,10 @@ search:
             note_trial(s);
         }
         if (r == FO_SEARCH_FAILED) {
+            if (s->search.why == FO_WHY_UNBOUNDED) {     /* -inf itself is no point to go to */
+                r = FO_UNBOUNDED;
+                goto stop;
+            }
             if (s->low_here) {                           /* rule 1 */
                 if (!s->lowest_trial) {
                     exchange(s, FO_XT, FO_XB);
@@ -128,7 +134,7 @@ search:
                     s->lowest_trial = 1;
                     s->alpha = s->low_alpha;
                 }
-                s->weak++;
+                s->weak += s->search.why != FO_WHY_AT_MAX;           /* max_step is a bound, no failure */
             } else {
                 r = reason(s);
                 /* Where f could fall by its rounding at most, steepest descent would only spend evaluations. */

@@ -550,7 +550,7 @@ cdef class Machine:
     def run_compiled(self, Compiled fun, hess, hessp, precondition, callback):
         """As `run`, with a compiled objective: no Python and no GIL between signals."""
         cdef int r
-        cdef int64_t budget = 64
+        cdef int64_t budget = 1
         cdef double begin, took
         fun.check(self.s.width)
         if self.busy:
