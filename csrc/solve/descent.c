@@ -83,15 +83,7 @@ int descent_advance(fo_solver *s, const descent_method *m, const fo_blas *blas)
     s->want = FO_WANT_F | FO_WANT_G;
     s->have = 0;
     WAIT(s->resume, 1, FO_EVALUATE);
-    note_evaluation(s, 0);
-    exchange(s, FO_X, FO_XT);
-    exchange(s, FO_G, FO_GT);
-    s->lowest_trial = 0;
-    s->f = s->ft;
-    s->mean_f = fabs(s->f);
-    s->mean_q = 1;
-    measure_gradient(s);
-    if ((r = bad_start(s)) >= 0) goto stop;
+    if ((r = arrive(s)) >= 0) goto stop;
     if (m->start) m->start(s);
     s->fresh = 1;
 
@@ -164,8 +156,8 @@ search:
         }
         along(s);
         if (!isfinite(s->slope_t)) {                     /* f is finite there, the gradient is not: nearer, or no further */
+            if (s->lowest_trial) s->fbest = s->fbest_old;
             s->lowest_trial = 0;
-            s->fbest = s->fbest_old;
             if (s->tries++ < 10) {
                 begin_search(s, 0.1 * s->alpha);
                 goto search;
