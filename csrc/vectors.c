@@ -50,9 +50,16 @@ double vec_norms(const space *v, const void *x, double *xx)
 
 int vec_step(const space *v, const void *x, double a, const void *y, void *out)
 {
+    int changed;
+    return vec_step_anew(v, x, a, y, out, &changed);
+}
+
+int vec_step_anew(const space *v, const void *x, double a, const void *y, void *out, int *changed)
+{
     fo_lines job = { .op = FO_LINE_STEP, .x = x, .y = y, .out = out, .a = a };
     double sums[FO_PAIR_SUMS];
-    over_blocks(&job, v, sums, 1);
+    over_blocks(&job, v, sums, 2);
+    *changed = sums[1] > 0;
     return sums[0] > 0;
 }
 

@@ -718,10 +718,11 @@ def test_torn_states_are_refused(method: str) -> None:
         except ValueError:
             refused += 1
             continue
-        for _ in range(40):
-            if other.done:
-                break
-            answer(other)
+        with np.errstate(all="ignore"):  # a changed number may lead far away
+            for _ in range(40):
+                if other.done:
+                    break
+                answer(other)
     assert refused > 20
     for bad in (
         {},

@@ -89,13 +89,14 @@ def solve(
     before = x0.copy()
     m = Machine(x0, method[0], {"variant": method[1], **options})
     if joint:
-        m.run(objective.both, (), True, False, objective.hess, objective.hessp, precondition, callback)
+        m.run(objective.both, (), True, objective.hess, objective.hessp, precondition, callback)
     else:
-        m.run(objective.value, (), objective.jac, False, objective.hess, objective.hessp, precondition, callback)
+        m.run(objective.value, (), objective.jac, objective.hess, objective.hessp, precondition, callback)
     assert np.array_equal(x0, before)
     finite = [f for f in objective.values if np.isfinite(f)]
     if finite:
-        assert m.fun == min(finite), "the result is the best point that was seen"
+        low = min(finite)  # a converged point is kept if rounding of f alone tells it from the lowest
+        assert m.fun == low or (m.status == 0 and m.fun - low <= 4 * np.finfo(x0.dtype).eps * abs(m.fun))
     return m
 
 
@@ -568,14 +569,14 @@ def test_preconditioner_saves_products() -> None:
     for precondition in (None, lambda v: v / scale):
         m = Machine(np.zeros(n), "newton_cg", {"precondition": int(precondition is not None), "gtol": 1e-6})
         objective = quadratic(a, b)
-        m.run(objective.both, (), True, False, None, objective.hessp, precondition, None)
+        m.run(objective.both, (), True, None, objective.hessp, precondition, None)
         assert np.max(np.abs(a @ m.x - b)) <= 1e-6
         counts.append(m.nhessp)
     assert 3 * counts[1] < counts[0]
     # P that is not positive definite: the direction does without it
     m = Machine(np.zeros(n), "newton_cg", {"precondition": 1, "gtol": 1e-6})
     objective = quadratic(a, b)
-    m.run(objective.both, (), True, False, None, objective.hessp, lambda v: -v, None)
+    m.run(objective.both, (), True, None, objective.hessp, lambda v: -v, None)
     assert np.max(np.abs(a @ m.x - b)) <= 1e-6
 
 

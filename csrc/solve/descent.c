@@ -37,14 +37,29 @@ static void begin_search(fo_solver *s, double first)
     s->low_here = s->rose = 0;
 }
 
-/* FO_XT at alpha along FO_D; 0 where rounding leaves it at x. */
+enum { AT_X, ANEW, AGAIN };
+
+/* FO_XT at alpha along FO_D: rounding may leave it at x, or AGAIN where the last trial of this search was, which is then as it was. */
 static int place_trial(fo_solver *s, double alpha)
 {
     space v = space_of(s);
+    int changed, kept = s->lowest_trial;
     keep_lowest(s);
     s->alpha = alpha;
+    if (!vec_step_anew(&v, vec(s, FO_X), alpha, vec(s, FO_D), vec(s, FO_XT), &changed)) return AT_X;
+    if (s->search.trials > 1) {
+        if (kept) {                                      /* it was moved to where the lowest point is kept */
+            changed = memcmp(vec(s, FO_XT), vec(s, FO_XB), vec_size(&v)) != 0;
+            if (!changed) {
+                exchange(s, FO_XT, FO_XB);
+                exchange(s, FO_GT, FO_GB);
+                s->lowest_trial = 1;
+            }
+        }
+        if (!changed) return AGAIN;
+    }
     s->have = 0;
-    return vec_step(&v, vec(s, FO_X), alpha, vec(s, FO_D), vec(s, FO_XT));
+    return ANEW;
 }
 
 static void note_trial(fo_solver *s)
@@ -107,14 +122,24 @@ int descent_advance(fo_solver *s, const descent_method *m, const fo_blas *blas)
         s->tries = 0;
 search:
         while ((r = fo_search_advance(&s->search, s->ft, s->slope_t)) == FO_SEARCH_EVALUATE) {
-            if (!place_trial(s, s->search.alpha)) {
+            r = place_trial(s, s->search.alpha);
+            if (r == AT_X) {
                 s->alpha = 0;
                 r = FO_SEARCH_FAILED;
                 break;
             }
+            if (r == AGAIN && (s->have & FO_WANT_G || !s->search.want_slope)) continue;
             if (s->nfev >= s->o.maxfev) {
                 r = FO_EVALUATIONS;
                 goto stop;
+            }
+            if (r == AGAIN) {                            /* f is known there */
+                s->want = FO_WANT_G;
+                WAIT(s->resume, 7, FO_EVALUATE);
+                s->have |= FO_WANT_F;
+                s->njev++;
+                along(s);
+                continue;
             }
             s->want = s->search.want_slope ? FO_WANT_F | FO_WANT_G : FO_WANT_F;
             WAIT(s->resume, 3, FO_EVALUATE);
@@ -133,6 +158,7 @@ search:
                     s->have = s->best_at == 1 ? FO_WANT_F | FO_WANT_G : FO_WANT_F;
                     s->lowest_trial = 1;
                     s->alpha = s->low_alpha;
+                    if (s->have & FO_WANT_G) along(s);
                 }
                 s->weak += s->search.why != FO_WHY_AT_MAX;           /* max_step is a bound, no failure */
             } else {
@@ -153,8 +179,8 @@ search:
             s->want = FO_WANT_G;
             WAIT(s->resume, 4, FO_EVALUATE);
             s->njev++;
+            along(s);
         }
-        along(s);
         if (!isfinite(s->slope_t)) {                     /* f is finite there, the gradient is not: nearer, or no further */
             if (s->lowest_trial) s->fbest = s->fbest_old;
             s->lowest_trial = 0;

@@ -51,7 +51,7 @@ static int method_valid(const fo_solver *s, const fo_solver *fresh)
     }
 }
 
-enum { LAST_WAIT = 6 };                /* of descent.c and of region.c */
+enum { LAST_WAIT = 7 };                /* of descent.c and of region.c */
 
 static int machine_valid(const fo_solver *s)
 {
