@@ -34,6 +34,17 @@ static void FN(line_dot)(const fo_lines *a, ptrdiff_t start, ptrdiff_t n, double
 static void FN(line_norms)(const fo_lines *a, ptrdiff_t start, ptrdiff_t n, double *sums)
 {
     const REAL *x = (const REAL *)a->x + start;
+    if (n <= 4) {
+        double v[4] = { 0 };
+        REAL top = 0;
+        for (ptrdiff_t i = 0; i < n; i++) {
+            v[i] = (double)x[i] * (double)x[i];
+            top = FABS(x[i]) > top ? FABS(x[i]) : top;
+        }
+        sums[0] = FN(few)(v);
+        sums[1] = sums[0] == sums[0] ? (double)top : sums[0];
+        return;
+    }
     FN(lanes) acc = { { 0 } };
     REAL m[16] = { 0 };
     LANE_LOOP(acc.v[j] += (double)x[i] * (double)x[i]; m[j] = FABS(x[i]) > m[j] ? FABS(x[i]) : m[j];);
@@ -110,7 +121,7 @@ static void FN(line_pair)(const fo_lines *a, ptrdiff_t start, ptrdiff_t n, doubl
 }
 #undef LANE_LOOP
 
-static void FN(lines)(const fo_lines *a, ptrdiff_t start, ptrdiff_t n, double *sums)
+static inline void FN(lines)(const fo_lines *a, ptrdiff_t start, ptrdiff_t n, double *sums)
 {
     switch (a->op) {
     case FO_LINE_DOT: FN(line_dot)(a, start, n, sums); break;
