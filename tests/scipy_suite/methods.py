@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import scipy.optimize
 from scipy.optimize import _lbfgsb_py, _optimize
 
@@ -46,9 +47,7 @@ def minimize(
     if free and name in NAMES:
         calls[name] += 1
         method = NAMES[name]
-    return _minimize(
-        fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol, callback, options
-    )
+    return _minimize(fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol, callback, options)
 
 
 def in_place_of(original: Callable[..., Any], method: str) -> Callable[..., Any]:
@@ -58,6 +57,7 @@ def in_place_of(original: Callable[..., Any], method: str) -> Callable[..., Any]
     def replaced(*given: Any, **named: Any) -> Any:
         if named.get("bounds") is not None:
             return original(*given, **named)
+        calls[method] += 1  # before anything here can fail
         have = dict(signature.bind(*given, **named).arguments)
         have.update(have.pop("unknown_options", {}))
         passed = {
@@ -67,10 +67,10 @@ def in_place_of(original: Callable[..., Any], method: str) -> Callable[..., Any]
         if hasattr(passed["callback"], "stop_iteration"):  # SciPy's wrapper of it, for its own methods
             passed["callback"] = inspect.getclosurevars(passed["callback"]).nonlocals["callback"]
         options = {
-            key: value for key, value in have.items()
-            if key not in signature.parameters or value is not signature.parameters[key].default
-            and value != signature.parameters[key].default
-        }  # fmt: skip
+            key: value
+            for key, value in have.items()
+            if key not in signature.parameters or not np.array_equal(value, signature.parameters[key].default)
+        }
         options.pop("bounds", None)
         return minimize(method=method, options=options, **passed)
 
