@@ -34,6 +34,17 @@ static void FN(line_dot)(const fo_lines *a, ptrdiff_t start, ptrdiff_t n, double
 static void FN(line_norms)(const fo_lines *a, ptrdiff_t start, ptrdiff_t n, double *sums)
 {
     const REAL *x = (const REAL *)a->x + start;
+    if (n <= 4) {
+        double v[4] = { 0 };
+        REAL top = 0;
+        for (ptrdiff_t i = 0; i < n; i++) {
+            v[i] = (double)x[i] * (double)x[i];
+            top = FABS(x[i]) > top ? FABS(x[i]) : top;
+        }
+        sums[0] = FN(few)(v);
+        sums[1] = sums[0] == sums[0] ? (double)top : sums[0];
+        return;
+    }
     FN(lanes) acc = { { 0 } };
     REAL m[16] = { 0 };
     LANE_LOOP(acc.v[j] += (double)x[i] * (double)x[i]; m[j] = FABS(x[i]) > m[j] ? FABS(x[i]) : m[j];);
@@ -42,18 +53,21 @@ static void FN(line_norms)(const fo_lines *a, ptrdiff_t start, ptrdiff_t n, doub
     sums[1] = sums[0] == sums[0] ? (double)m[0] : sums[0];              /* a square is NaN exactly where the element is */
 }
 
-/* out = x + a y; sums[0] > 0 if any element differs from x's. out overlaps neither. */
+/* out = x + a y; sums[0] > 0 if any element differs from x's, sums[1] > 0 if any differs from what out held. out overlaps neither. */
 static void FN(line_step)(const fo_lines *a, ptrdiff_t start, ptrdiff_t n, double *sums)
 {
     const REAL *restrict x = (const REAL *)a->x + start, *restrict y = (const REAL *)a->y + start;
     REAL *restrict out = (REAL *)a->out + start;
     const double c = a->a;
-    int moved = 0;
+    int moved = 0, changed = 0;
     for (ptrdiff_t i = 0; i < n; i++) {
-        out[i] = (REAL)((double)x[i] + c * (double)y[i]);
-        moved |= out[i] != x[i];
+        REAL v = (REAL)((double)x[i] + c * (double)y[i]);
+        moved |= v != x[i];
+        changed |= v != out[i];
+        out[i] = v;
     }
     sums[0] = moved;
+    sums[1] = changed;
 }
 
 /* out = a x + b y; out may be x or y. */
@@ -107,7 +121,7 @@ static void FN(line_pair)(const fo_lines *a, ptrdiff_t start, ptrdiff_t n, doubl
 }
 #undef LANE_LOOP
 
-static void FN(lines)(const fo_lines *a, ptrdiff_t start, ptrdiff_t n, double *sums)
+static inline void FN(lines)(const fo_lines *a, ptrdiff_t start, ptrdiff_t n, double *sums)
 {
     switch (a->op) {
     case FO_LINE_DOT: FN(line_dot)(a, start, n, sums); break;

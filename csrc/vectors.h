@@ -32,6 +32,7 @@ double vec_dot(const space *v, const void *x, const void *y);
 double vec_norms(const space *v, const void *x, double *xx);
 /* out = x + a y; 0 if that moved no element. out overlaps neither. */
 int vec_step(const space *v, const void *x, double a, const void *y, void *out);
+int vec_step_anew(const space *v, const void *x, double a, const void *y, void *out, int *changed);     /* from what out held? */
 /* out = a x + b y; out may be x or y. */
 void vec_combine(const space *v, double a, const void *x, double b, const void *y, void *out);
 /* s = xt - x, y = gt - g (each stored unless NULL), and their products with each other and with gt. */

@@ -21,10 +21,10 @@ from fastopt.minimize.result import SUCCESSES
 METHODS = tuple(solve.methods())
 #: What a method needs beside fun: of a Hessian only that it is one, so that every evaluation is one of the run itself.
 SECOND: dict[str, dict[str, Any]] = {
-    "newton": {"hess": lambda x: np.eye(x.size)},
-    "trust": {"hess": lambda x: np.eye(x.size)},
-    "newton_cg": {"hessp": lambda x, v: v},
-    "trust_cg": {"hessp": lambda x, v: v},
+    "newton": {"hess": lambda x, *args: np.eye(x.size)},
+    "trust": {"hess": lambda x, *args: np.eye(x.size)},
+    "newton_cg": {"hessp": lambda x, v, *args: v},
+    "trust_cg": {"hessp": lambda x, v, *args: v},
 }
 
 
@@ -42,29 +42,33 @@ class Recorder:
         return f, g
 
 
-def run(method: str, fun: Callable[..., Any], x0: Any, **more: Any) -> Any:
-    """`minimize` with what the method needs, and the invariants of every run checked."""
+def run(method: str, fun: Callable[..., Any], x0: Any, *, rough: bool = False, **more: Any) -> Any:
+    """`minimize` with what the method needs, and the invariants of every run checked.
+
+    `rough`: the value is not smooth along a line, or not the gradient's. Then a search narrows down to where rounding makes two
+    trials one point (as it does where nothing else ends a run), or a later one comes back to a point of an earlier one; neither is remembered, so points may repeat.
+    """
     recorder = Recorder(fun)
     start = np.array(x0, copy=True)
     result = fo.minimize(recorder, x0, method=method, **{**SECOND.get(method, {}), **more})
     assert np.array_equal(start, np.asarray(x0)), "x0 was changed"
-    check(recorder, result)
+    check(recorder, result, rough)
     return result
 
 
-def check(recorder: Recorder, result: Any) -> None:
+def check(recorder: Recorder, result: Any, rough: bool = False) -> None:
     calls = recorder.calls
     assert result.nfev == len(calls) and result.njev == len(calls), "counts are not the objective's own"
     repeated = len(calls) - len({at for at, _, _ in calls})
     asked_again = result.status in (Reason.NOT_DESCENT, Reason.CHANGED)
-    assert repeated <= asked_again, "a point was evaluated twice"
+    assert rough or repeated <= asked_again, "a point was evaluated twice"
     finite = [f for _, f, g in calls if np.isfinite(f) and np.isfinite(g).all()]
     if finite:
         assert result.fun <= min(finite), "the result is worse than the best evaluation"
     if np.isfinite(result.fun):
         known = [(f, g) for at, f, g in calls if at == result.x.tobytes()]
         assert known, "the result is a point that was never evaluated"
-        assert any(f == result.fun and np.array_equal(g, result.jac) for f, g in known)
+        assert any(f == result.fun and np.array_equal(g, result.jac, equal_nan=True) for f, g in known)
     assert result.success == (result.status in SUCCESSES)
     if result.success:
         assert np.isfinite(result.fun) and np.isfinite(result.jac).all() and np.isfinite(result.x).all()
@@ -118,13 +122,11 @@ double shifted_narrow(int64_t n, const float *x, float *g, void *user)
     for (int64_t i = 0; i < n; i++) g[i] = (float)(i + 1) * (x[i] - 1), f += 0.5 * g[i] * (x[i] - 1);
     return f;
 }
-double endless(int64_t n, const double *x, double *g, void *user)      /* some microseconds a call, no minimum, hardly a step */
+double endless(int64_t n, const double *x, double *g, void *user)      /* about a millisecond a call */
 {
     volatile double z = 0;
-    (void)user, (void)n;
-    for (int i = 0; i < 2000; i++) z += i;
-    g[0] = 1e-3 * cos(x[0]) + 2e-3;
-    return 1e-3 * sin(x[0]) + 2e-3 * x[0];
+    for (int i = 0; i < 1000000; i++) z += i;
+    return rosenbrock(n, x, g, user);
 }
 """
 SIGNATURE = b"double (int64_t, const double *, double *, void *)"

@@ -64,7 +64,7 @@ def test_gradient_not_finite_beyond_a_wall(method: str) -> None:
     def fun(x: np.ndarray) -> tuple[float, np.ndarray]:
         return float(x @ x - 40 * x[0]), np.full_like(x, math.nan) if x[0] > 5 else 2 * x - [40.0, 0.0]
 
-    result = run(method, fun, [0.0, 1.0], options=LIMIT)
+    result = run(method, fun, [0.0, 1.0], rough=True, options=LIMIT)
     assert not result.success and np.isfinite(result.jac).all() and result.x[0] <= 5
 
 
@@ -99,27 +99,35 @@ def test_constant(method: str) -> None:
 
 @every_method
 def test_wrong_sign(method: str) -> None:
-    result = run(method, lambda x: (float(x @ x), -2 * x), [1.0, 2.0], options=LIMIT)
-    assert result.status in (Reason.NOT_DESCENT, Reason.TRUST_COLLAPSED, Reason.PRECISION)
+    result = run(method, lambda x: (float(x @ x), -2 * x), [1.0, 2.0], rough=True, options=LIMIT)
+    if method not in ("trust", "trust_cg"):  # these shrink their region for as long as they may
+        # Newton's family takes steps so short that f is level; bb may rise, so that its last search is one among such points.
+        level = method == "bb" or method.startswith("newton")
+        assert result.status in (Reason.NOT_DESCENT, *([Reason.PRECISION] if level else []))
+    assert not result.success
     assert np.array_equal(result.x, [1.0, 2.0])
 
 
 @every_method
 def test_wrong_gradient(method: str) -> None:
     """Of another function: the run ends, and claims no more than it can show."""
-    result = run(method, lambda x: (float(x @ x), 3 * x + 1), [1.0, 2.0], options=LIMIT)
+    result = run(method, lambda x: (float(x @ x), 3 * x + 1), [1.0, 2.0], rough=True, options=LIMIT)
     assert result.fun <= 5
 
 
 @every_method
 def test_discontinuous(method: str) -> None:
-    result = run(method, lambda x: (float(x @ x) + 10.0 * (x[0] < 0.3), 2 * x), [2.0, 1.0], options=LIMIT)
+    result = run(
+        method, lambda x: (float(x @ x) + 10.0 * (x[0] < 0.3), 2 * x), [2.0, 1.0], rough=True, options=LIMIT
+    )
     assert result.fun <= 5
 
 
 @every_method
 def test_kink(method: str) -> None:
-    result = run(method, lambda x: (float(np.abs(x).sum()), np.sign(x)), [2.0, 1.0], options=LIMIT)
+    result = run(
+        method, lambda x: (float(np.abs(x).sum()), np.sign(x)), [2.0, 1.0], rough=True, options=LIMIT
+    )
     assert result.fun <= 3
 
 
@@ -133,7 +141,7 @@ def test_stochastic(method: str, noise: float) -> None:
         f, g = quadratic(x)
         return f + noise * rng.standard_normal(), g
 
-    result = run(method, fun, [3.0, -2.0, 5.0], options=LIMIT)
+    result = run(method, fun, [3.0, -2.0, 5.0], rough=True, options=LIMIT)
     assert result.nfev <= LIMIT["maxfev"]
 
 
@@ -147,7 +155,7 @@ def test_changed(method: str) -> None:
         count += 1
         return float(x @ x) + count, 2 * x
 
-    result = run(method, fun, [1e-3, 1e-3], options=LIMIT)
+    result = run(method, fun, [1e-3, 1e-3], rough=True, options=LIMIT)
     assert result.status in (Reason.CHANGED, Reason.TRUST_COLLAPSED)
 
 
@@ -155,7 +163,11 @@ def test_changed(method: str) -> None:
 @pytest.mark.parametrize("scale", [1e-300, 1e-30, 1e30, 1e150])
 def test_scales(method: str, scale: float) -> None:
     result = run(
-        method, lambda x: (scale * float(x @ x), 2 * scale * x), [1.0, -2.0], options={**LIMIT, "gtol": 0.0}
+        method,
+        lambda x: (scale * float(x @ x), 2 * scale * x),
+        [1.0, -2.0],
+        rough=True,
+        options={**LIMIT, "gtol": 0.0},
     )
     assert result.fun <= 5 * scale
 
@@ -457,7 +469,7 @@ def test_nested(method: str) -> None:
             lambda y: (0.5 * float((y - x) @ (y - x) + y @ y), 2 * y - x),
             x,
             method=method,
-            options={"gtol": 1e-9},
+            options={"gtol": 1e-7},
             **second,
         )
         assert inner.success
@@ -493,10 +505,10 @@ def test_interrupt_of_a_compiled_run(tmp_path: Path, many: bool) -> None:
     script = f"""
         import ctypes, os, signal, sys, threading, time
         sys.path.insert(0, {str(Path(__file__).parent)!r})
-        import numpy as np, fastopt as fo
+        import numpy as np, fastopt as fo, scipy.optimize
         from objectives import low_level
         fun = low_level(ctypes.CDLL({str(tmp_path / "objectives.so")!r}).endless)
-        options = dict(max_step=1e-9, maxiter=10**15)
+        options = dict(gtol=0.0, maxiter=10**15)
         sent = []
         def press():
             time.sleep(0.5)
@@ -505,15 +517,15 @@ def test_interrupt_of_a_compiled_run(tmp_path: Path, many: bool) -> None:
         threading.Thread(target=press).start()
         try:
             if {many}:
-                fo.minimize_many(fun, np.zeros((3, 1)), method="cg", options=options)
+                fo.minimize_many(fun, np.tile([-1.2, 1.0], (3, 1)), method="gd", options=options)
             else:
-                fo.minimize(fun, [0.0], method="cg", options=options)
+                fo.minimize(fun, [-1.2, 1.0], method="gd", options=options)
         except KeyboardInterrupt as error:
             took = time.process_time() - sent[0]
             assert took < 0.2 * fo.get_num_threads(), took
             result = error.fastopt_result
             if not {many}:
-                assert result.fun < 0 and result.nfev > 1 and result.status == 98
+                assert result.fun < 24 and result.nfev > 1 and result.status == 98
             print("stopped")
     """
     done = subprocess.run(

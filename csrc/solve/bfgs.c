@@ -75,8 +75,9 @@ static void update(fo_solver *s, const fo_blas *blas)
     }
     if (!s->m.bfgs.updated) {
         if (!good) return;                               /* nothing learnt: steepest descent again */
-        /* H = gamma I, gamma = s.y / y.y, unless the first trial was the user's own scale. */
-        s->m.bfgs.gamma = p.sy / p.yy;
+        /* H = gamma I: the multiple of -g that the search has just found, or s.y / y.y where the first trial was cut short. */
+        double found = sqrt(p.ss / s->gg);
+        s->m.bfgs.gamma = found > p.sy / p.yy ? found : p.sy / p.yy;
         if (s->m.bfgs.fused) fo_triangle_identity(s->width, s->n, vec(s, FO_TRIANGLE), s->m.bfgs.gamma);
         else identity(s, s->m.bfgs.gamma, vec(s, FO_TRIANGLE));
         vec_combine(&v, s->m.bfgs.gamma, g, 0, g, u);

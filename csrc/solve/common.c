@@ -134,9 +134,13 @@ void take_step(fo_solver *s)
     measure_gradient(s);
 }
 
+static double rounding(const fo_solver *s) { return 4 * (s->width == FO_F32 ? FLT_EPSILON : DBL_EPSILON) * fabs(s->f); }
+
 void fo_stop(fo_solver *s, int status)
 {
     keep_lowest(s);
+    /* A point that passes the test and is as low as f can tell is kept, not left for one that does not. */
+    if (status == FO_GRADIENT_SMALL && s->f - s->fbest <= rounding(s)) s->best_at = 0;
     if (s->best_at) {
         exchange(s, FO_X, FO_XB);
         exchange(s, FO_G, FO_GB);
@@ -144,6 +148,7 @@ void fo_stop(fo_solver *s, int status)
         if (s->best_at == 2) vec_fill(s, FO_G, (double)NAN);            /* only its value was asked for */
         measure_gradient(s);
         s->best_at = 0;
+        if (status == FO_GRADIENT_SMALL && !(s->gnorm <= s->o.gtol)) status = FO_PRECISION;
     }
     s->status = status;
     s->resume = -1;
@@ -151,10 +156,19 @@ void fo_stop(fo_solver *s, int status)
 }
 
 /* ---- ends ---- */
-int bad_start(fo_solver *s)
+int arrive(fo_solver *s)
 {
-    if (s->ft == -(double)INFINITY) return FO_UNBOUNDED;
-    return isfinite(s->ft) && isfinite(s->gmax) ? -1 : FO_NONFINITE;
+    note_evaluation(s, 0);
+    exchange(s, FO_X, FO_XT);
+    exchange(s, FO_G, FO_GT);
+    s->lowest_trial = 0;
+    s->f = s->ft;
+    s->mean_f = fabs(s->f);
+    s->mean_q = 1;
+    s->alpha = 1;
+    measure_gradient(s);
+    if (s->f == -(double)INFINITY) return FO_UNBOUNDED;
+    return isfinite(s->f) && isfinite(s->gmax) ? -1 : FO_NONFINITE;
 }
 
 int finished(fo_solver *s, int stepped)
@@ -172,9 +186,9 @@ int finished(fo_solver *s, int stepped)
             vec_norms(&v, vec(s, FO_X), &xx);
             if (s->alpha * sqrt(dd) <= o->xtol * (o->xtol + sqrt(xx))) return FO_STEP_SMALL;
         }
-        /* Steps that change neither f beyond its rounding nor the gradient for the better lead nowhere. */
-        if (fabs(fell) <= 4 * (s->width == FO_F32 ? FLT_EPSILON : DBL_EPSILON) * fabs(s->f) && s->gnorm >= 0.9 * s->flat_g) {
-            if (++s->flat >= 20) return FO_PRECISION;
+        /* Steps that neither lower f beyond its rounding nor better the gradient lead nowhere. */
+        if (fell <= rounding(s) && s->gnorm >= 0.9 * s->flat_g) {
+            if (++s->flat >= 20) return s->flat == s->nit ? FO_NOT_DESCENT : FO_PRECISION;
         } else s->flat = 0;
         if (s->gnorm < s->flat_g) s->flat_g = s->gnorm;
     }
@@ -250,11 +264,14 @@ void fo_default_options(fo_options *o, int method, int width, int64_t n)
         o->c1 = 0.1;
         o->eps_f = 1e-6;
         break;
+    case FO_METHOD_bfgs:
+        o->search = FO_HAGER_ZHANG;
+        o->eps_f = width == FO_F32 ? 10 * eps : 1e-10;
+        break;
     case FO_METHOD_bb: o->search = FO_BACKTRACKING; break;
     case FO_METHOD_cg:
-        o->search = FO_HAGER_ZHANG;
-        o->c1 = 0.1;
-        o->eps_f = 1e-6;
+        o->c2 = 0.1;
+        o->eps_f = width == FO_F32 ? 10 * eps : 1e-10;
         o->restart = 6 * n;
         break;
     case FO_METHOD_newton: case FO_METHOD_newton_cg: o->search = FO_BACKTRACKING; break;

@@ -34,17 +34,32 @@ static void begin_search(fo_solver *s, double first)
     q->approximate = o->search != FO_HAGER_ZHANG || fabs(s->f - s->f_old) <= 1e-3 * s->mean_f;
     q->max_trials = o->max_trials;
     fo_search_begin(q);
-    s->low_here = 0;
+    s->low_here = s->rose = 0;
 }
 
-/* FO_XT at alpha along FO_D; 0 where rounding leaves it at x. */
+enum { AT_X, ANEW, AGAIN };
+
+/* FO_XT at alpha along FO_D: rounding may leave it at x, or AGAIN where the last trial of this search was, which is then as it was. */
 static int place_trial(fo_solver *s, double alpha)
 {
     space v = space_of(s);
+    int changed, kept = s->lowest_trial;
     keep_lowest(s);
     s->alpha = alpha;
+    if (!vec_step_anew(&v, vec(s, FO_X), alpha, vec(s, FO_D), vec(s, FO_XT), &changed)) return AT_X;
+    if (s->search.trials > 1) {
+        if (kept) {                                      /* it was moved to where the lowest point is kept */
+            changed = memcmp(vec(s, FO_XT), vec(s, FO_XB), vec_size(&v)) != 0;
+            if (!changed) {
+                exchange(s, FO_XT, FO_XB);
+                exchange(s, FO_GT, FO_GB);
+                s->lowest_trial = 1;
+            }
+        }
+        if (!changed) return AGAIN;
+    }
     s->have = 0;
-    return vec_step(&v, vec(s, FO_X), alpha, vec(s, FO_D), vec(s, FO_XT));
+    return ANEW;
 }
 
 static void note_trial(fo_solver *s)
@@ -54,6 +69,8 @@ static void note_trial(fo_solver *s)
         s->low_here = 1;
         s->low_alpha = s->alpha;
     }
+    const double rise = s->ft - s->f, fall = -s->slope * s->alpha;
+    if (fall > 10 * rounding(s) && isfinite(rise)) s->rose = rise >= 0.5 * fall && rise <= 2 * fall;
 }
 
 /* The slope at FO_XT. */
@@ -68,7 +85,7 @@ static int reason(const fo_solver *s)
 {
     const fo_search *q = &s->search;
     if (q->why == FO_WHY_UNBOUNDED) return FO_UNBOUNDED;
-    if (s->alpha == 0 || fabs(s->ft - s->f) <= rounding(s)) return FO_PRECISION;
+    if (!s->rose && fabs(s->ft - s->f) <= rounding(s)) return FO_PRECISION;
     if (q->bad && q->bad == q->trials) return FO_NONFINITE;
     return FO_NOT_DESCENT;
 }
@@ -81,15 +98,7 @@ int descent_advance(fo_solver *s, const descent_method *m, const fo_blas *blas)
     s->want = FO_WANT_F | FO_WANT_G;
     s->have = 0;
     WAIT(s->resume, 1, FO_EVALUATE);
-    note_evaluation(s, 0);
-    exchange(s, FO_X, FO_XT);
-    exchange(s, FO_G, FO_GT);
-    s->lowest_trial = 0;
-    s->f = s->ft;
-    s->mean_f = fabs(s->f);
-    s->mean_q = 1;
-    measure_gradient(s);
-    if ((r = bad_start(s)) >= 0) goto stop;
+    if ((r = arrive(s)) >= 0) goto stop;
     if (m->start) m->start(s);
     s->fresh = 1;
 
@@ -113,20 +122,34 @@ int descent_advance(fo_solver *s, const descent_method *m, const fo_blas *blas)
         s->tries = 0;
 search:
         while ((r = fo_search_advance(&s->search, s->ft, s->slope_t)) == FO_SEARCH_EVALUATE) {
-            if (!place_trial(s, s->search.alpha)) {
+            r = place_trial(s, s->search.alpha);
+            if (r == AT_X) {
                 s->alpha = 0;
                 r = FO_SEARCH_FAILED;
                 break;
             }
+            if (r == AGAIN && (s->have & FO_WANT_G || !s->search.want_slope)) continue;
             if (s->nfev >= s->o.maxfev) {
                 r = FO_EVALUATIONS;
                 goto stop;
+            }
+            if (r == AGAIN) {                            /* f is known there */
+                s->want = FO_WANT_G;
+                WAIT(s->resume, 7, FO_EVALUATE);
+                s->have |= FO_WANT_F;
+                s->njev++;
+                along(s);
+                continue;
             }
             s->want = s->search.want_slope ? FO_WANT_F | FO_WANT_G : FO_WANT_F;
             WAIT(s->resume, 3, FO_EVALUATE);
             note_trial(s);
         }
         if (r == FO_SEARCH_FAILED) {
+            if (s->search.why == FO_WHY_UNBOUNDED) {     /* -inf itself is no point to go to */
+                r = FO_UNBOUNDED;
+                goto stop;
+            }
             if (s->low_here) {                           /* rule 1 */
                 if (!s->lowest_trial) {
                     exchange(s, FO_XT, FO_XB);
@@ -135,8 +158,9 @@ search:
                     s->have = s->best_at == 1 ? FO_WANT_F | FO_WANT_G : FO_WANT_F;
                     s->lowest_trial = 1;
                     s->alpha = s->low_alpha;
+                    if (s->have & FO_WANT_G) along(s);
                 }
-                s->weak++;
+                s->weak += s->search.why != FO_WHY_AT_MAX;           /* max_step is a bound, no failure */
             } else {
                 r = reason(s);
                 /* Where f could fall by its rounding at most, steepest descent would only spend evaluations. */
@@ -155,11 +179,11 @@ search:
             s->want = FO_WANT_G;
             WAIT(s->resume, 4, FO_EVALUATE);
             s->njev++;
+            along(s);
         }
-        along(s);
         if (!isfinite(s->slope_t)) {                     /* f is finite there, the gradient is not: nearer, or no further */
+            if (s->lowest_trial) s->fbest = s->fbest_old;
             s->lowest_trial = 0;
-            s->fbest = s->fbest_old;
             if (s->tries++ < 10) {
                 begin_search(s, 0.1 * s->alpha);
                 goto search;

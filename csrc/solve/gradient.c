@@ -7,9 +7,9 @@
 static int along_gradient(fo_solver *s, const fo_blas *blas)
 {
     (void)blas;
-    int fresh = s->fresh;
+    int fresh = s->fresh || s->o.method == FO_METHOD_gd;     /* gd has nothing to forget */
     steepest(s);
-    s->fresh = fresh || s->nit == 0;
+    s->fresh = fresh;
     return READY;
 }
 
@@ -20,7 +20,7 @@ enum { PREVIOUS, QUADRATIC, CONSTANT };
 
 static double gd_first(fo_solver *s)
 {
-    if (s->nit == 0 || !(s->alpha_old > 0) || s->fresh) return first_of_all(s);
+    if (s->nit == 0 || !(s->alpha_old > 0)) return first_of_all(s);
     switch (s->o.variant) {
     case QUADRATIC: return fo_first_decrease(s->f, s->f_old, s->slope);
     case CONSTANT: return s->alpha_old;

@@ -2,7 +2,7 @@
  *
  * A step d of length <= radius comes with how far the model falls along it; it is taken if f falls by more than eta of that. Rounding of f
  * is added to both (CGT 17.4.2), so that steps within it are taken as the model says: near a minimum the gradient still gets smaller.
- * Where less than half the digits of f would change and f did not fall, the slopes at both ends say whether it does.
+ * Where less than half the digits of f would change and f did not fall, the slopes at both ends say whether the step is taken.
  * A refused step shrinks the radius to where the parabola through f, g.d and the trial has its minimum, to 1/2 of the step at most
  * and 1/4 at least. The point stays and the model with it: nothing but f is asked for again. A step to the border that fell by
  * more than 3/4 of the model doubles the radius, and triples it where f followed the model to a tenth.
@@ -36,16 +36,16 @@ static double shrunk(const fo_solver *s)
     return s->slope < 0 && bend > 0 && isfinite(t) ? fmin(fmax(t, 0.25), 0.5) : 0.25;
 }
 
-/* Is what the model and f say about this step less than half the digits of f? */
+/* Is what the model and f say about this step less than half the digits of f? Not after a longer step was refused: there f did tell. */
 static int within_half(const fo_solver *s)
 {
     double half = sqrt(s->width == FO_F32 ? FLT_EPSILON : DBL_EPSILON) * fabs(s->f);
-    return s->m.region.predicted <= half && fabs(s->ft - s->f) <= half;
+    return !s->m.region.rejected && s->m.region.predicted <= half && fabs(s->ft - s->f) <= half;
 }
 
 static double ratio(const fo_solver *s)
 {
-    double noise = rounding(s);
+    double noise = s->m.region.rejected ? 0 : rounding(s);       /* after a longer step was refused f does tell */
     double by_value = (s->f - s->ft + noise) / (s->m.region.predicted + noise);
     if (!(s->have & FO_WANT_G) || !within_half(s)) return by_value;
     return fmax(by_value, -0.5 * (s->slope + s->slope_t) / s->m.region.predicted);
@@ -69,16 +69,7 @@ int region_advance(fo_solver *s, const region_method *m, const fo_blas *blas)
     s->want = FO_WANT_F | FO_WANT_G;
     s->have = 0;
     WAIT(s->resume, 1, FO_EVALUATE);
-    note_evaluation(s, 0);
-    exchange(s, FO_X, FO_XT);
-    exchange(s, FO_G, FO_GT);
-    s->lowest_trial = 0;
-    s->f = s->ft;
-    s->mean_f = fabs(s->f);
-    s->mean_q = 1;
-    s->alpha = 1;
-    measure_gradient(s);
-    if ((r = bad_start(s)) >= 0) goto stop;
+    if ((r = arrive(s)) >= 0) goto stop;
     if (m->start) m->start(s);
 
     if ((r = finished(s, 0)) >= 0) goto stop;
@@ -140,8 +131,8 @@ int region_advance(fo_solver *s, const region_method *m, const fo_blas *blas)
 no_step:
     /* The model falls nowhere, or the step is too short to move x. After steps with a clear promise were refused, f or its
      * derivatives are wrong, or f is not the function it was: asked once more, at x. */
-    if (s->m.region.rejected == 0 || !isfinite(s->ft) || s->ft == s->f) {
-        r = s->m.region.rejected && !isfinite(s->ft) ? FO_TRUST_COLLAPSED : FO_PRECISION;
+    if (s->m.region.rejected == 0 || !isfinite(s->ft)) {
+        r = s->m.region.rejected ? FO_TRUST_COLLAPSED : FO_PRECISION;
         goto stop;
     }
     vec_copy(s, FO_X, FO_XT);

@@ -70,6 +70,6 @@ void take_step(fo_solver *s);
 void measure_gradient(fo_solver *s);
 /* After a step, or at x0: a status >= 0 if the run ends here, else -1. */
 int finished(fo_solver *s, int stepped);
-/* What failed at the start; -1: nothing. */
-int bad_start(fo_solver *s);
+/* The first evaluation came back: FO_XT becomes FO_X. What failed there; -1: nothing. */
+int arrive(fo_solver *s);
 #endif

@@ -51,10 +51,12 @@ static int method_valid(const fo_solver *s, const fo_solver *fresh)
     }
 }
 
+enum { LAST_WAIT = 7 };                /* of descent.c and of region.c */
+
 static int machine_valid(const fo_solver *s)
 {
     const int running = s->resume >= 0;
-    return s->resume >= -1 && s->inner >= -1 && (s->report & ~1) == 0 && s->request >= FO_STOPPED && s->request <= FO_ITERATED &&
+    return s->resume >= -1 && s->resume <= LAST_WAIT && s->inner >= -1 && (s->report & ~1) == 0 && s->request >= FO_STOPPED && s->request <= FO_ITERATED &&
            (s->want & ~(FO_WANT_F | FO_WANT_G)) == 0 && (s->have & ~(FO_WANT_F | FO_WANT_G)) == 0 &&
            s->best_at >= 0 && s->best_at <= 2 && s->search.kind >= 0 && s->search.kind < FO_SEARCHES &&
            running == (s->status < 0) && (s->resume <= 0) == (s->request == FO_STOPPED);

@@ -34,6 +34,7 @@ from fastopt.optim import (  # noqa: E402
 if TYPE_CHECKING:
     from fastopt import nn as nn
     from fastopt import problems as problems
+    from fastopt.minimize.coordinate import Block, BlockCoordinate, lasso, lasso_path
 
 __all__ = [
     "SGD",
@@ -43,6 +44,8 @@ __all__ = [
     "AdamW",
     "Adamax",
     "Batches",
+    "Block",
+    "BlockCoordinate",
     "Lion",
     "NAdam",
     "Optimizer",
@@ -57,6 +60,8 @@ __all__ = [
     "data",
     "flatten",
     "get_num_threads",
+    "lasso",
+    "lasso_path",
     "minimize",
     "minimize_many",
     "nn",
@@ -73,6 +78,10 @@ def __getattr__(name: str) -> Any:
         from importlib import import_module
 
         return import_module(f"fastopt.{name}")
+    if name in ("Block", "BlockCoordinate", "lasso", "lasso_path"):  # they need scipy.sparse
+        from importlib import import_module
+
+        return getattr(import_module("fastopt.minimize.coordinate"), name)
     raise AttributeError(f"module 'fastopt' has no attribute {name!r}")
 
 

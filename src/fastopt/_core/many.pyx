@@ -83,7 +83,7 @@ cdef class Many:
     def run_compiled(self, fun, int64_t step, int threads):
         """fun: a `Compiled`; its user data moves on by `step` bytes a problem. Looks at signals about every 20 ms."""
         cdef size_t call, user
-        cdef int64_t budget = 256
+        cdef int64_t budget = 1
         cdef int more = self.m.rows > 0
         cdef double begin, took
         if fun.width != self.m.width:

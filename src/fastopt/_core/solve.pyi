@@ -37,11 +37,11 @@ class Machine:
         fun: Callable[..., Any],
         args: tuple[Any, ...],
         jac: Any,
-        differences: bool,
         hess: Callable[..., Any] | None,
         hessp: Callable[..., Any] | None,
         precondition: Callable[..., Any] | None,
         callback: Callable[[Machine], None] | None,
+        with_value: bool = True,
     ) -> None: ...
     def run_compiled(
         self,

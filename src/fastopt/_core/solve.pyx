@@ -505,7 +505,7 @@ cdef class Machine:
         self.s.have = FO_WANT_F | FO_WANT_G
         return 0
 
-    cdef int evaluate_apart(self, fun, tuple args, jac, bint differences) except -1:
+    cdef int evaluate_apart(self, fun, tuple args, jac, bint with_value) except -1:
         if self.s.want & FO_WANT_F:
             self.put_value(fun(self.point(), *args))
             self.s.have = FO_WANT_F
@@ -514,16 +514,16 @@ cdef class Machine:
                     self.fill(FO_GT)
                 return 0
         if self.s.want & FO_WANT_G:
-            self.put(jac(self.point(), self.s.ft) if differences else jac(self.point(), *args), FO_GT,
+            self.put(jac(self.point(), self.s.ft) if with_value else jac(self.point(), *args), FO_GT,
                      "the gradient that jac returned")
             self.s.have |= FO_WANT_G
         return 0
 
-    def run(self, fun, tuple args, jac, bint differences, hess, hessp, precondition, callback):
+    def run(self, fun, tuple args, jac, hess, hessp, precondition, callback, bint with_value=True):
         """Until the solver stops.
 
-        jac: True (fun gives both), or a callable (x, *args) -> g, or with `differences` (x, f) -> g. callback(self) may
-        raise StopIteration. Whatever else a callable raises comes out, and the state stands as it did before.
+        jac: True (fun gives both), or a callable (x, f) -> g, or without `with_value` (x, *args) -> g. callback(self)
+        may raise StopIteration. Whatever else a callable raises comes out, and the state stands as it did before.
         """
         cdef int r
         cdef bint joint = jac is True
@@ -539,7 +539,7 @@ cdef class Machine:
                     if joint:
                         self.evaluate_both(fun, args)
                     else:
-                        self.evaluate_apart(fun, args, jac, differences)
+                        self.evaluate_apart(fun, args, jac, with_value)
                     PyErr_CheckSignals()                  # a compiled callable looks at none
                 elif self.answer(r, hess, hessp, precondition, callback):
                     break
@@ -550,7 +550,7 @@ cdef class Machine:
     def run_compiled(self, Compiled fun, hess, hessp, precondition, callback):
         """As `run`, with a compiled objective: no Python and no GIL between signals."""
         cdef int r
-        cdef int64_t budget = 64
+        cdef int64_t budget = 1
         cdef double begin, took
         fun.check(self.s.width)
         if self.busy:

@@ -182,7 +182,8 @@ def split_options(
     for small, large in (("c1", "c2"), ("radius", "max_radius")):
         if small in fields or large in fields:
             have = {**solve.default_options(method, "f8", 1), **fields}
-            if not have[small] < have[large]:
+            # A radius of 0 is one by rule.
+            if have[large] and not have[small] < have[large]:
                 raise ValueError(
                     f"{owner}: {small!r} and {large!r} are {have[small]:g} and {have[large]:g}; "
                     f"{small} < {large} is wanted"

@@ -179,11 +179,11 @@ class Objective:
                     self.fun,
                     self.args,
                     self.jac,
-                    self.differences,
                     self.hess,
                     self.hessp,
                     self.preconditioner,
                     callback,
+                    with_value=self.differences,
                 )
         finally:
             # Bound methods of this object: with them it would live until the next garbage collection.

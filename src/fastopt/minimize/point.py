@@ -28,6 +28,22 @@ class Point:
     __slots__ = ("paths", "plain", "shapes", "starts", "template", "vector")
 
     def __init__(self, owner: str, x0: Any, name: str = "x0") -> None:
+        if (
+            type(x0) is np.ndarray and x0.ndim == 1 and x0.dtype == np.float64
+        ):  # the common case, without detours
+            self.paths, self.template, self.plain = [""], None, True
+            self.shapes = [x0.shape]
+            self.starts: list[int] = []
+            self.vector = np.array(x0, np.float64, order="C")
+        else:
+            self._gather(owner, x0, name)
+        if not np.isfinite(self.vector).all():
+            at = int(np.flatnonzero(~np.isfinite(self.vector))[0])
+            raise ValueError(
+                f"{owner}: {name} is {self.vector[at]} at element {at}; a finite start is wanted"
+            )
+
+    def _gather(self, owner: str, x0: Any, name: str) -> None:
         if is_tree(x0):
             leaves, self.paths = flatten_tree(x0)
             arrays = [
@@ -50,11 +66,6 @@ class Point:
             self.vector = np.array(arrays[0], dtype, order="C")
         else:
             self.vector = np.concatenate([np.empty(0, dtype), *(a.ravel().astype(dtype) for a in arrays)])
-        if not np.isfinite(self.vector).all():
-            at = int(np.flatnonzero(~np.isfinite(self.vector))[0])
-            raise ValueError(
-                f"{owner}: {name} is {self.vector[at]} at element {at}; a finite start is wanted"
-            )
 
     def tree(self, vector: np.ndarray) -> Any:
         """What the user has for a vector: the vector itself, or views of it."""
@@ -80,9 +91,9 @@ class Point:
                 lost = next((p for p in self.paths if p not in paths), None)
                 told = (
                     f"has {found!r}"
-                    if found
+                    if found is not None
                     else f"lacks {lost!r}"
-                    if lost
+                    if lost is not None
                     else "has its leaves in another order"
                 )
                 raise ValueError(f"{what} {told}; the nesting of x0 is needed")

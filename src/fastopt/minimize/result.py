@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from enum import IntEnum
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -129,21 +130,37 @@ def make_result(machine: Machine, tree: Any, status: int | None = None) -> Optim
 
 def inverse_operator(machine: Machine) -> Any:
     """The inverse Hessian of lbfgs as a `scipy.sparse.linalg.LinearOperator`; ``todense()`` writes it out."""
-    from scipy.sparse.linalg import LinearOperator
+    return _operator_class()(machine.size, machine.dtype, machine.options["memory"], machine.pairs_block())
 
-    from fastopt._core.pairs import Pairs
 
-    n, dtype, block = machine.size, machine.dtype, machine.pairs_block()
-    pairs = Pairs(n, machine.options["memory"], dtype)
-    if block is not None:
-        pairs.load(block)
+@cache
+def _operator_class() -> Any:
+    from scipy.sparse.linalg import LinearOperator  # scipy.sparse comes with the first result that needs it
 
-    def product(v: np.ndarray) -> np.ndarray:
-        return pairs.product(np.ascontiguousarray(np.asarray(v).reshape(n), dtype))[0]
+    class InverseHessian(LinearOperator):
+        """H v from the pairs of a run that has ended, which are unpacked at the first product."""
 
-    operator = LinearOperator((n, n), matvec=product, rmatvec=product, dtype=dtype)
-    operator.todense = lambda: operator @ np.eye(n, dtype=dtype)
-    return operator
+        def __init__(self, n: int, dtype: np.dtype, memory: int, block: Any) -> None:
+            super().__init__(dtype, (n, n))
+            self._memory, self._block = memory, block
+            self._pairs: Any = None
+
+        def _matvec(self, v: np.ndarray) -> np.ndarray:
+            if self._pairs is None:
+                from fastopt._core.pairs import Pairs
+
+                self._pairs = Pairs(self.shape[0], self._memory, self.dtype)
+                if self._block is not None:
+                    self._pairs.load(self._block)
+            return self._pairs.product(np.ascontiguousarray(np.asarray(v).reshape(-1), self.dtype))[0]
+
+        _rmatvec = _matvec
+
+        def todense(self) -> np.ndarray:
+            """The full symmetric matrix, (n, n)."""
+            return self @ np.eye(self.shape[0], dtype=self.dtype)
+
+    return InverseHessian
 
 
 def warn(message: str, category: type[Warning]) -> None:

@@ -130,6 +130,8 @@ class Solver:
         ``answer`` may be None where only the gradient at a point is wanted whose value was told before.
         """
         request = self._machine.request
+        if request == "stopped":
+            raise RuntimeError("the solver has stopped and asks nothing more; its result is there")
         if request == "evaluate":
             if gradient is not None:
                 gradient = self._point.flat(gradient, "the gradient")
@@ -203,6 +205,7 @@ class Solver:
             raise ValueError(
                 f"state says method {state.get('method')!r} and holds {machine.method!r}; it is torn"
             )
+        machine.ask()  # a state from before the first request goes on to it
         self._machine = machine
 
     def __reduce__(self) -> tuple[Any, ...]:
