@@ -212,7 +212,12 @@ double first_of_all(fo_solver *s)
     space v = space_of(s);
     double length = sqrt(vec_dot(&v, vec(s, FO_D), vec(s, FO_D)));
     if (s->o.first_step > 0) return s->o.first_step / length;
-    return length > 1 ? 1 / length : 1;
+    if (length > 1) return 1 / length;
+    /* A gradient too small to move x says nothing of how far to go: f is in tiny units. Then a hundredth of x (Hager and Zhang). */
+    double xx;
+    vec_norms(&v, vec(s, FO_X), &xx);
+    const double eps = s->width == FO_F32 ? FLT_EPSILON : DBL_EPSILON;
+    return xx == 0 || length > eps * sqrt(xx) ? 1 : 0.01 * sqrt(xx) / length;
 }
 
 /* ---- the calls that outsiders see ---- */

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ from fastopt._core import solve
 from fastopt.minimize.methods import NEED_HESSIAN, NEED_PRODUCT, method_name, split_options
 from fastopt.minimize.objective import Objective
 from fastopt.minimize.point import Point
-from fastopt.minimize.result import Reason, empty_result, make_result, show
+from fastopt.minimize.result import Reason, empty_result, make_result, show, warn
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
@@ -52,10 +51,10 @@ def minimize(
     jac : True, callable, None, "2-point", "3-point" or "cs"
         How to get the gradient: from ``fun``, from a function of its own, or by SciPy's differences (None: as SciPy,
         forward differences with the absolute step ``eps``).
-    hess : callable, "2-point", "3-point" or "cs", optional
-        The Hessian, (n, n), of "newton" and "trust"; a name: by differences of the gradient. "newton_cg" and "trust_cg"
-        take their products from it where ``hessp`` is not given. For a tree: over all elements, in the order of the
-        leaves.
+    hess : callable, "2-point", "3-point", "cs" or HessianUpdateStrategy, optional
+        The Hessian, (n, n), of "newton" and "trust"; a name: by differences of the gradient; SciPy's ``BFGS()`` or
+        ``SR1()``: from the steps taken. "newton_cg" and "trust_cg" take their products from it without ``hessp``. For a
+        tree: over all elements, in the order of the leaves.
     hessp : callable, optional
         ``hessp(x, v, *args)``, the Hessian times a vector, for "newton_cg" and "trust_cg". Without it and ``hess``:
         differences of gradients.
@@ -70,7 +69,8 @@ def minimize(
         ``threads``, ``disp``, ``return_all``. Line searches: ``search`` ("backtracking", "wolfe", "hager_zhang"),
         ``c1``, ``c2``, ``eps_f``, ``max_trials`` (or ``maxls``), ``first_step``, ``max_step``. cg: ``restart``,
         ``powell``, ``preconditioner``. lbfgs, bb: ``memory`` (or ``maxcor``). Trust regions: ``initial_trust_radius``,
-        ``max_trust_radius``, ``eta``. Differences: ``eps``, ``finite_diff_rel_step``.
+        ``max_trust_radius``, ``eta``. Differences: ``eps``, ``finite_diff_rel_step``,
+        ``workers`` (SciPy 1.16 and later).
 
     Returns
     -------
@@ -103,13 +103,9 @@ def minimize(
     if tol is not None:
         options = {"gtol": tol, **(options or {})}
     if hess is not None and name not in NEED_HESSIAN | NEED_PRODUCT:
-        warnings.warn(
-            f"Method {method} does not use Hessian information (hess).", RuntimeWarning, stacklevel=2
-        )
+        warn(f"Method {method} does not use Hessian information (hess).", RuntimeWarning)
     if hessp is not None and name not in NEED_PRODUCT:
-        warnings.warn(
-            f"Method {method} does not use Hessian-vector products (hessp).", RuntimeWarning, stacklevel=2
-        )
+        warn(f"Method {method} does not use Hessian-vector product information (hessp).", RuntimeWarning)
     fields, outside = split_options(owner, name, options)
     point = Point(owner, x0)
     objective = Objective(owner, fun, args, jac, hess, hessp, point, name, outside)

@@ -137,7 +137,7 @@ OPTIONS: dict[str, tuple[str, Callable[[str, str, Any], Any], frozenset[str]]] =
 }
 PRECONDITIONED = frozenset({"cg", "newton_cg"})
 #: Options that stay in Python.
-OUTSIDE = ("variant", "preconditioner", "disp", "return_all", "eps", "finite_diff_rel_step")
+OUTSIDE = ("variant", "preconditioner", "disp", "return_all", "eps", "finite_diff_rel_step", "workers")
 
 
 def split_options(
@@ -185,7 +185,8 @@ def split_options(
             # A radius of 0 is one by rule.
             if have[large] and not have[small] < have[large]:
                 raise ValueError(
-                    f"{owner}: {small} is {have[small]:g} and {large} {have[large]:g}; {small} < {large} is wanted"
+                    f"{owner}: {small!r} and {large!r} are {have[small]:g} and {have[large]:g}; "
+                    f"{small} < {large} is wanted"
                 )
     return fields, outside
 

@@ -19,6 +19,42 @@ __all__ = ["DIFFERENCES", "Objective"]
 DIFFERENCES = ("2-point", "3-point", "cs")
 
 
+class Value:
+    """f as SciPy's differences call it. A class and not a closure, so that `workers` can take it to other processes."""
+
+    def __init__(self, fun: Any, args: tuple[Any, ...], scheme: str | None) -> None:
+        self.fun, self.args, self.scheme = fun, args, scheme
+        self.calls = 0
+
+    def __call__(self, x: np.ndarray) -> Any:
+        self.calls += 1
+        out = self.fun(np.copy(x), *self.args)
+        return out if self.scheme == "cs" else solve.as_value(out)
+
+
+class Secant:
+    """A Hessian from SciPy's ``HessianUpdateStrategy``, which learns from each step and the change of the gradient."""
+
+    def __init__(self, strategy: Any, n: int) -> None:
+        self.strategy = strategy
+        strategy.initialize(n, "hess")
+        self.last: tuple[np.ndarray, np.ndarray] | None = None
+
+    def at(self, x: np.ndarray, g: np.ndarray) -> Any:
+        """The strategy, brought to x, where the gradient is g."""
+        if self.last is None or not np.array_equal(x, self.last[0]):
+            if self.last is not None:
+                self.strategy.update(x - self.last[0], g - self.last[1])
+            self.last = np.array(x, np.float64), np.array(g, np.float64)
+        return self.strategy
+
+
+def is_strategy(hess: Any) -> bool:
+    return not isinstance(hess, type) and all(
+        callable(getattr(hess, name, None)) for name in ("initialize", "update", "dot", "get_matrix")
+    )
+
+
 class Objective:
     """The callables of one run. ``machine`` is known after construction, before the first call.
 
@@ -31,7 +67,7 @@ class Objective:
     point : Point
     method : str
     outside : dict
-        Options that are not the solver's: ``eps``, ``finite_diff_rel_step``, ``preconditioner``.
+        Options that are not the solver's: ``eps``, ``finite_diff_rel_step``, ``workers``, ``preconditioner``.
     """
 
     machine: Machine
@@ -44,6 +80,7 @@ class Objective:
         self.args = args
         self.eps = outside.get("eps", 1.4901161193847656e-08)  # SciPy's, the root of the rounding of float64
         self.rel_step = outside.get("finite_diff_rel_step")
+        self.workers = _workers(owner, outside.get("workers"))
         self.compiled: Compiled | None = None
         self.hess: Callable[..., Any] | None = None
         self.hessp: Callable[..., Any] | None = None
@@ -92,6 +129,7 @@ class Objective:
                 value is not None
                 and not callable(value)
                 and not (isinstance(value, str) and value in schemes)
+                and not (schemes and is_strategy(value))
             ):
                 offer = f", {', '.join(map(repr, schemes))}" if schemes else ""
                 raise ValueError(f"{owner}: {name} is {value!r}; a function{offer} or None is wanted")
@@ -106,6 +144,9 @@ class Objective:
                 )
             if callable(hess):
                 self.hess = self._counted(hess)
+            elif is_strategy(hess):
+                self.secant = Secant(hess, self.point.vector.size)
+                self.hess = self._hessian_by_secant
             else:
                 self.hess_scheme = hess
                 self.hess = self._hessian_by_differences
@@ -121,6 +162,9 @@ class Objective:
                 self.full = self._counted(hess)
                 self.at: tuple[int, Any] = (-1, None)
                 self.hessp = self._product_with_full
+            elif is_strategy(hess):
+                self.secant = Secant(hess, self.point.vector.size)
+                self.hessp = lambda x, v: self.secant.at(x, self.machine.jac).dot(v)
             else:
                 self.hessp = self._product_by_differences
 
@@ -143,7 +187,7 @@ class Objective:
                 )
         finally:
             # Bound methods of this object: with them it would live until the next garbage collection.
-            self.fun = self.jac = self.hess = self.hessp = None
+            self.fun = self.jac = self.hess = self.hessp = self.workers = None
 
     # ---- trees ----
     def _joint_tree(self, x: np.ndarray, *args: Any) -> tuple[Any, np.ndarray]:
@@ -155,21 +199,19 @@ class Objective:
         """SciPy's own, with its steps: absolute ones of ``eps`` for jac=None, relative ones for a named scheme."""
         from scipy.optimize._numdiff import approx_derivative
 
-        calls = 0
-
-        def value(at: np.ndarray) -> Any:
-            nonlocal calls
-            calls += 1
-            out = self.fun(np.copy(at), *self.args)
-            return out if self.scheme == "cs" else solve.as_value(out)
-
+        value = Value(self.fun, self.args, self.scheme)
+        many = {} if self.workers is None else {"workers": self.workers, "full_output": True}
         try:
-            return approx_derivative(
+            out = approx_derivative(
                 value, x.copy(), method=self.scheme or "2-point", rel_step=self.rel_step if self.scheme else None,
-                abs_step=None if self.scheme else self.eps, f0=f,
+                abs_step=None if self.scheme else self.eps, f0=f, **many,
             )  # fmt: skip
+            if many:  # calls in other processes are not seen here
+                out, info = out
+                value.calls = info["nfev"]
+            return out
         finally:
-            self.machine.charge(nfev=calls)
+            self.machine.charge(nfev=value.calls)
 
     def gradient(self, x: np.ndarray) -> np.ndarray:
         """The gradient at a point that the machine did not ask for; counted."""
@@ -202,6 +244,10 @@ class Objective:
         h = np.atleast_2d(h)
         return 0.5 * (h + h.T)
 
+    def _hessian_by_secant(self, x: np.ndarray) -> np.ndarray:
+        self.machine.charge(nhev=-1)  # as above
+        return self.secant.at(x, self.machine.jac).get_matrix()
+
     def _complex_gradient(self, x: np.ndarray) -> Any:
         joint = self.jac is True
         self.machine.charge(nfev=int(joint), njev=1)
@@ -228,3 +274,22 @@ class Objective:
         h = 2 * float(np.sqrt(np.finfo(x.dtype).eps)) * (1 + float(np.linalg.norm(x))) / size
         at = (x + h * v).astype(x.dtype)
         return (self.gradient(at).astype(np.float64) - self.machine.jac) / h
+
+
+def _workers(owner: str, workers: Any) -> Any:
+    """The option ``workers`` of SciPy's differences: a function like `map`, or how many processes."""
+    if workers is None:
+        return None
+    if not callable(workers) and (
+        not isinstance(workers, int) or isinstance(workers, bool) or workers < -1 or not workers
+    ):
+        raise ValueError(
+            f"{owner}: workers is {workers!r}; a function like map or a number of processes is wanted"
+        )
+    from inspect import signature
+
+    from scipy.optimize._numdiff import approx_derivative
+
+    if "workers" not in signature(approx_derivative).parameters:
+        raise ValueError(f"{owner}: workers needs SciPy 1.16 or later")
+    return workers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from enum import IntEnum
 from functools import cache
@@ -14,7 +15,16 @@ if TYPE_CHECKING:
 
     from fastopt._core.solve import Machine
 
-__all__ = ["Reason", "SUCCESSES", "describe", "empty_result", "inverse_operator", "make_result", "show"]
+__all__ = [
+    "Reason",
+    "SUCCESSES",
+    "describe",
+    "empty_result",
+    "inverse_operator",
+    "make_result",
+    "show",
+    "warn",
+]
 
 
 class Reason(IntEnum):
@@ -41,7 +51,7 @@ SUCCESSES = frozenset({Reason.GRADIENT_SMALL, Reason.VALUE_SETTLED, Reason.STEP_
 
 SENTENCES = {
     Reason.GRADIENT_SMALL: "The {norm} of the gradient, {gnorm:.3g}, is at most gtol = {gtol:g}.",
-    Reason.ITERATIONS: "The limit of maxiter = {maxiter} iterations is reached.",
+    Reason.ITERATIONS: "Maximum number of iterations is reached: maxiter = {maxiter}.",
     Reason.PRECISION: (
         "No lower point can be told from rounding, and the {norm} of the gradient, {gnorm:.3g}, is above "
         "gtol = {gtol:g}; a larger gtol, a more exact gradient or float64 may end in success."
@@ -52,7 +62,7 @@ SENTENCES = {
     ),
     Reason.VALUE_SETTLED: "The last step lowered the value by at most ftol = {ftol:g} of its size.",
     Reason.STEP_SMALL: "The last step is at most xtol = {xtol:g} of the size of x.",
-    Reason.EVALUATIONS: "The limit of maxfev = {maxfev} evaluations is reached.",
+    Reason.EVALUATIONS: "Maximum number of evaluations is reached: maxfev = {maxfev}.",
     Reason.UNBOUNDED: "The value falls without bound: -inf, or less than fmin = {fmin:g}, was reached.",
     Reason.NOT_DESCENT: (
         "The value does not fall along minus the gradient; compare the gradient with differences of the value."
@@ -66,9 +76,11 @@ SENTENCES = {
     ),
     Reason.VALUE_REACHED: "The value, {fun:.6g}, is at most ftarget = {ftarget:g}.",
     Reason.RAISED: "The objective or a callback raised an exception; this is the best point before it.",
-    Reason.BY_CALLBACK: "The callback raised StopIteration; this is the best point so far.",
+    Reason.BY_CALLBACK: "`callback` raised `StopIteration`; this is the best point so far.",
 }
 
+#: Modules between a user and what he gets: `warn` looks past them.
+OURS = ("fastopt.", "scipy.optimize._minimize", "scipy.optimize._optimize", "scipy._lib")
 _class: Any = None
 
 
@@ -151,6 +163,16 @@ def _operator_class() -> Any:
     return InverseHessian
 
 
+def warn(message: str, category: type[Warning]) -> None:
+    """A warning whose line is the caller's, whether he called us or `scipy.optimize.minimize` did."""
+    level = 1
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(OURS):
+        frame = frame.f_back
+        level += 1
+    warnings.warn(message, category, stacklevel=level)
+
+
 def show(result: OptimizeResult) -> None:
     """What ``disp`` prints: SciPy's lines; what is no success is a warning, as there."""
     if result.success:
@@ -158,7 +180,7 @@ def show(result: OptimizeResult) -> None:
     else:
         from scipy.optimize import OptimizeWarning
 
-        warnings.warn(result.message, OptimizeWarning, stacklevel=4)
+        warn(result.message, OptimizeWarning)
     print(f"         Current function value: {np.float64(result.fun):f}")
     print(f"         Iterations: {result.nit:d}")
     print(f"         Function evaluations: {result.nfev:d}")
