@@ -150,6 +150,10 @@ search:
                 r = FO_UNBOUNDED;
                 goto stop;
             }
+            if (s->search.why == FO_WHY_AT_MAX && !isfinite(s->o.max_step)) {    /* it falls for 1e100 lengths of d */
+                r = FO_UNBOUNDED;
+                goto stop;
+            }
             if (s->low_here) {                           /* rule 1 */
                 if (!s->lowest_trial) {
                     exchange(s, FO_XT, FO_XB);
