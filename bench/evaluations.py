@@ -1,7 +1,9 @@
 """How many evaluations each solver needs, over all of fastopt.problems: ``python -m bench.evaluations --quick``.
 
-A problem counts as solved to tau when f <= f_low + tau (f(x0) - f_low), f_low the lowest value that any contestant of any family came to
-(More and Wild 2009). So no solver's own stopping test has a say. Budget: 20000 evaluations, joint ones of f and g.
+A problem counts as solved to tau when f <= f_low + tau (f(x0) - f_low), f_low the lowest value that any contestant of
+the family came to (More and Wild 2009). So no solver's own stopping test has a say. Budget: 20000 evaluations, joint
+ones of f and g.
+With --out: evaluations.json, and a picture a family of its performance profiles (Dolan and More 2002).
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from bench.solvers import FAMILIES, Counted, available, solve
 from fastopt import problems
 
 TAUS = (1e-3, 1e-6, 1e-9)
+LARGEST_RATIO = 32  # where the pictures end
 
 
 def cases(quick: bool, dense: bool) -> list[tuple[str, Any]]:
@@ -61,7 +64,9 @@ def needed(lowest: list[float], f_low: float, tau: float) -> float:
     return float(below[0] + 1) if below.size else np.inf
 
 
-def summary(table: dict[str, dict[str, Any]], ours: str, peer: str | None, taus: tuple[float, ...] = TAUS) -> dict[str, Any]:
+def summary(
+    table: dict[str, dict[str, Any]], ours: str, peer: str | None, taus: tuple[float, ...] = TAUS
+) -> dict[str, Any]:
     """The performance profile at 1 and 2, and the median ratio to the peer of the same name."""
     names = list(next(iter(table.values())))
     out: dict[str, Any] = {}
@@ -82,7 +87,9 @@ def summary(table: dict[str, dict[str, Any]], ours: str, peer: str | None, taus:
             }
         verdict: dict[str, Any] = {"rows": rows, "counts": counts}
         if peer in names and ours in names:
-            both = [(c[ours], c[peer]) for c in counts.values() if np.isfinite(c[ours]) and np.isfinite(c[peer])]
+            both = [
+                (c[ours], c[peer]) for c in counts.values() if np.isfinite(c[ours]) and np.isfinite(c[peer])
+            ]
             if both:
                 verdict["median ratio"] = float(np.median([a / b for a, b in both]))
                 verdict["total ratio"] = sum(a for a, _ in both) / sum(b for _, b in both)
@@ -101,11 +108,51 @@ PAIRS = {
 def show(family: str, result: dict[str, Any]) -> None:
     ours, peer = PAIRS[family]
     for tau, verdict in result.items():
-        print(f"\n{family}, tau = {tau}: solved / fewest evaluations / within twice the fewest, of {next(iter(verdict['rows'].values()))['of']}")
+        of = next(iter(verdict["rows"].values()))["of"]
+        print(f"\n{family}, tau = {tau}: solved / fewest evaluations / within twice the fewest, of {of}")
         for name, row in sorted(verdict["rows"].items(), key=lambda item: -item[1]["solved"]):
             print(f"  {name:20s} {row['solved']:4d} {row['best']:4d} {row['within 2']:4d}")
         if "median ratio" in verdict:
-            print(f"  {ours} / {peer}: median {verdict['median ratio']:.2f}, total {verdict['total ratio']:.2f}")
+            print(
+                f"  {ours} / {peer}: median {verdict['median ratio']:.2f}, total {verdict['total ratio']:.2f}"
+            )
+
+
+def profile(counts: dict[str, dict[str, float]], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """(ratio to the fewest evaluations of anybody, rising; share of all problems solved within it)."""
+    best = [min(row.values()) for row in counts.values()]
+    ratios = [
+        row[name] / fewest
+        for row, fewest in zip(counts.values(), best, strict=True)
+        if np.isfinite(row[name])
+    ]
+    return np.sort(ratios), np.arange(1, len(ratios) + 1) / max(len(counts), 1)
+
+
+def draw(family: str, result: dict[str, Any], path: Path) -> None:
+    """The performance profiles of a family: a panel a tau, a line a solver, ours the bold ones."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(1 + 4.2 * len(result), 4.2), layout="constrained")
+    axes = figure.subplots(1, len(result), squeeze=False, sharex=True, sharey=True)[0]
+    for ax, (tau, verdict) in zip(axes, result.items(), strict=True):
+        for k, name in enumerate(verdict["rows"]):
+            ratio, share = profile(verdict["counts"], name)
+            ours = name.startswith("fastopt")
+            ax.step(
+                [1, *ratio, LARGEST_RATIO], [0, *share, share[-1] if share.size else 0], where="post", label=name,
+                color=f"C{k}", linewidth=2.2 if ours else 1.2, zorder=3 if ours else 2,
+            )  # fmt: skip
+        ax.set_xscale("log", base=2)
+        ax.set_xlim(1, LARGEST_RATIO)
+        ax.set_ylim(0, 1.02)
+        ax.grid(alpha=0.25)
+        ax.set_title(f"tau = {tau}", loc="left", fontsize=10)
+        ax.set_xlabel("evaluations over the fewest of anybody")
+    axes[0].set_ylabel("share of the problems solved")
+    axes[-1].legend(loc="lower right", fontsize=8, frameon=False)
+    figure.suptitle(f"{family}: performance profiles (higher is better)", x=0.01, ha="left")
+    figure.savefig(path, dpi=130)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -123,6 +170,9 @@ def main(argv: list[str] | None = None) -> None:
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
         (args.out / "evaluations.json").write_text(json.dumps(results, indent=1, default=float))
+        for family, result in results.items():
+            name = family.replace(",", "").replace(" ", "-").lower()
+            draw(family, result, args.out / f"evaluations-{name}.png")
 
 
 if __name__ == "__main__":

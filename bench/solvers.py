@@ -1,6 +1,7 @@
-"""The solvers that are compared: each runs one counted objective from one start with everything but its budget switched off.
+"""The solvers that are compared: each runs one counted objective from one start, all but its budget switched off.
 
-A counted objective gives f and g together and is counted once a call, for every contestant alike. It ends a run by raising `Spent`.
+A counted objective gives f and g together and is counted once a call, for every contestant alike. It ends a run by
+raising `Spent`.
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ def test_csrc_knows_nothing_above_it() -> None:
         text = path.read_text()
         for name in re.findall(r'#include "([^"]+)"', text):
             beside = (path.parent / name).resolve()
-            assert name in own or CSRC in beside.parents and beside.exists(), f"{path.name} includes {name}"
+            assert name in own or (CSRC in beside.parents and beside.exists()), f"{path.name} includes {name}"
         system |= set(re.findall(r"#include <([^>]+)>", text))
     assert not {
         name

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from fastopt import nn as nn
     from fastopt import problems as problems
     from fastopt.minimize.coordinate import Block, BlockCoordinate, lasso, lasso_path
+    from fastopt.minimize.linear import cg
+    from fastopt.minimize.stochastic import StochasticLBFGS
 
 __all__ = [
     "SGD",
@@ -54,9 +56,11 @@ __all__ = [
     "Rprop",
     "Solver",
     "StepRecord",
+    "StochasticLBFGS",
     "__version__",
     "averaging",
     "build_info",
+    "cg",
     "data",
     "flatten",
     "get_num_threads",
@@ -82,6 +86,10 @@ def __getattr__(name: str) -> Any:
         from importlib import import_module
 
         return getattr(import_module("fastopt.minimize.coordinate"), name)
+    if name in ("StochasticLBFGS", "cg"):  # cg needs scipy.sparse
+        from importlib import import_module
+
+        return getattr(import_module(f"fastopt.minimize.{'linear' if name == 'cg' else 'stochastic'}"), name)
     raise AttributeError(f"module 'fastopt' has no attribute {name!r}")
 
 
