@@ -635,6 +635,34 @@ def test_rules_of_scipy() -> None:
         assert list(inspect.signature(getattr(fo.scipy, name)).parameters)[:2] == ["fun", "x0"]
 
 
+@pytest.mark.parametrize("method", ["newton", "newton_cg", "trust", "trust_cg"])
+def test_hessian_learnt_from_the_steps(method: str) -> None:
+    hess = scipy.optimize.BFGS()
+    result = fo.minimize(rosenbrock, START, method=method, hess=hess, options=LIMIT)
+    assert result.success and np.allclose(result.x, 1, atol=1e-3) and result.nhev == 0
+
+
+def test_workers_take_the_differences() -> None:
+    if "workers" not in inspect.signature(scipy.optimize._numdiff.approx_derivative).parameters:
+        pytest.skip("SciPy before 1.16 has no workers")
+    seen = []
+
+    def workers(function: Any, points: Any) -> Any:
+        seen.append(1)
+        return map(function, points)
+
+    plain = fo.minimize(rosenbrock_f, START, jac=None, options=LIMIT)
+    result = fo.minimize(rosenbrock_f, START, jac=None, options={**LIMIT, "workers": workers})
+    assert result.x.tobytes() == plain.x.tobytes() and result.nfev == plain.nfev and len(seen) == result.njev
+    with pytest.raises(ValueError, match="workers is 'all'"):
+        fo.minimize(rosenbrock_f, START, jac=None, options={"workers": "all"})
+
+
+def test_start_in_tiny_units() -> None:
+    result = fo.minimize(lambda x: (1e-50 * float(x @ x), 2e-50 * x), [-1.0], method="bfgs", tol=1e-58)
+    assert result.success and abs(result.x[0]) < 1e-7
+
+
 # ---- ask and tell ----
 def answer(solver: fo.Solver) -> None:
     """The right answer to whatever is asked."""

@@ -213,7 +213,8 @@ double first_of_all(fo_solver *s)
     double length = sqrt(vec_dot(&v, vec(s, FO_D), vec(s, FO_D)));
     if (s->o.first_step > 0) return s->o.first_step / length;
     if (length > 1) return 1 / length;
-    /* A gradient too small to move x says nothing of how far to go: f is in tiny units. Then a hundredth of x (Hager and Zhang). */
+    if (s->nit > 0) return 1;
+    /* A start whose gradient is too small to move x: f is in tiny units. Then a hundredth of x, as Hager and Zhang begin. */
     double xx;
     vec_norms(&v, vec(s, FO_X), &xx);
     const double eps = s->width == FO_F32 ? FLT_EPSILON : DBL_EPSILON;
