@@ -84,7 +84,7 @@ typedef struct fo_solver {
     int64_t n;
     int32_t width, resume, inner;  /* inner: where the method's own machine goes on */
     int32_t status, want, have, report, request;
-    int32_t rose;                  /* the nearest trial that rounding does not hide rose as much as the slope says it should fall */
+    int32_t rose;                  /* trials in a row that rose about as much as the slope says they should fall */
     int64_t nit, nfev, njev, nhev, nprod, nprec, resets;
     double f, ft;                  /* at FO_X, at FO_XT */
     double f_old;                  /* at the point before FO_X; NaN before the first step */

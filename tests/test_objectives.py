@@ -508,6 +508,7 @@ def test_interrupt_of_a_compiled_run(tmp_path: Path, many: bool) -> None:
         import numpy as np, fastopt as fo, scipy.optimize
         from objectives import low_level
         fun = low_level(ctypes.CDLL({str(tmp_path / "objectives.so")!r}).endless)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job comes with it ignored
         options = dict(gtol=0.0, maxiter=10**15)
         sent = []
         def press():

@@ -383,7 +383,8 @@ def test_processes(method: str) -> None:
 def test_ctrl_c_leaves_whole_steps() -> None:
     """SIGINT at ten moments of a run: the process ends at once, with the parameters of a whole number of steps."""
     code = """
-import numpy as np, fastopt as fo, sys
+import signal, numpy as np, fastopt as fo, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job comes with it ignored
 fo.set_num_threads(2)
 p, g = np.zeros(400_000, np.float32), np.ones(400_000, np.float32)
 opt = fo.SGD(p, lr=1.0)

@@ -5,7 +5,10 @@
  */
 #include "solver.h"
 
-enum { WEAK_STEPS = 3 };               /* steps in a row that only rule 1 above allowed */
+enum {
+    WEAK_STEPS = 3,                    /* steps in a row that only rule 1 above allowed */
+    RISES = 3                          /* trials in a row that say that the gradient is wrong */
+};
 
 static double rounding(const fo_solver *s) { return 10 * (s->width == FO_F32 ? FLT_EPSILON : DBL_EPSILON) * fabs(s->f); }
 
@@ -70,7 +73,8 @@ static void note_trial(fo_solver *s)
         s->low_alpha = s->alpha;
     }
     const double rise = s->ft - s->f, fall = -s->slope * s->alpha;
-    if (fall > 10 * rounding(s) && isfinite(rise)) s->rose = rise >= 0.5 * fall && rise <= 2 * fall;
+    /* As much as the slope lets it fall, whatever the step: a step that is only too long rises by less the shorter it is. */
+    if (fall > 10 * rounding(s) && isfinite(rise)) s->rose = rise >= 0.5 * fall && rise <= 2 * fall ? s->rose + 1 : 0;
 }
 
 /* The slope at FO_XT. */
@@ -85,7 +89,7 @@ static int reason(const fo_solver *s)
 {
     const fo_search *q = &s->search;
     if (q->why == FO_WHY_UNBOUNDED) return FO_UNBOUNDED;
-    if (!s->rose && fabs(s->ft - s->f) <= rounding(s)) return FO_PRECISION;
+    if (s->rose < RISES && fabs(s->ft - s->f) <= rounding(s)) return FO_PRECISION;
     if (q->bad && q->bad == q->trials) return FO_NONFINITE;
     return FO_NOT_DESCENT;
 }

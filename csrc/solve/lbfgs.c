@@ -36,9 +36,11 @@ static void update(fo_solver *s, const fo_blas *blas)
     fo_pair_sums p;
     fo_pairs_measure(pairs, vec(s, FO_X), vec(s, FO_XT), vec(s, FO_G), gt, &p, scratch, s->o.threads);
     if (s->o.search == FO_BACKTRACKING && count(s) && isfinite(p.sy)) {
-        /* Powell (1978): no Wolfe test made s.y positive. Here B s = s / gamma, that of the first matrix. */
-        double sbs = p.ss / ((fo_pairs *)pairs)->gamma;
-        if (p.sy < 0.2 * sbs) fo_pairs_damp(pairs, 0.8 * sbs / (sbs - p.sy), gt, &p, scratch, s->o.threads);
+        /* Powell (1978): no Wolfe test made s.y positive. That it is too small is said by B s = -alpha g, of all pairs; what y is mixed
+         * with is B s = s / gamma, of the first matrix alone. */
+        double sbs = -s->alpha * s->alpha * s->slope, first = p.ss / ((fo_pairs *)pairs)->gamma;
+        if (p.sy < 0.2 * sbs && p.sy < 0.2 * first)
+            fo_pairs_damp(pairs, 0.8 * first / (first - p.sy), gt, &p, scratch, s->o.threads);
     }
     const double least = s->width == FO_F32 ? FLT_EPSILON : DBL_EPSILON;
     if (p.sy > least * sqrt(p.ss) * sqrt(p.yy) && isfinite(p.yy) && isfinite(1 / p.sy)) fo_pairs_accept(pairs);
