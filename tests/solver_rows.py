@@ -78,7 +78,10 @@ class Row(NamedTuple):
 
     @property
     def options(self) -> dict[str, Any]:
-        return {"variant": self.variant, **({"search": self.search} if self.search else {})}
+        closer = (
+            {"c2": 0.1} if self.method == "cg" and self.variant != "hybrid" else {}
+        )  # c2 = 0.3 is the hybrid's
+        return {"variant": self.variant, **({"search": self.search} if self.search else {}), **closer}
 
     @property
     def budget(self) -> int:
@@ -278,7 +281,7 @@ _TABLE: dict[tuple[str, str], dict[str, str]] = {
         FLAT: "discrete_boundary_value FLETCBV2",
         ELSEWHERE: "WOODS",
     },
-    ("cg-hybrid-wolfe", "float64"): {BUDGET_SPENT: "meyer ERRINRSM EXTROSNB NONDQUAR"},
+    ("cg-hybrid-wolfe", "float64"): {BUDGET_SPENT: "meyer osborne_1 ERRINRSM EXTROSNB NONDQUAR"},
     ("cg-hybrid-wolfe", "float32"): {ROUNDED: "meyer ERRINRSM"},
     ("cg-hager_zhang-wolfe", "float64"): {
         BUDGET_SPENT: "meyer osborne_1 ERRINRSM EXTROSNB NONDQUAR",

@@ -271,7 +271,7 @@ void fo_default_options(fo_options *o, int method, int width, int64_t n)
         break;
     case FO_METHOD_bb: o->search = FO_BACKTRACKING; break;
     case FO_METHOD_cg:
-        o->c2 = 0.1;
+        o->c2 = 0.3;
         o->eps_f = width == FO_F32 ? 10 * eps : 1e-10;
         o->restart = 6 * n;
         break;
