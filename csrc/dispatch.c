@@ -129,6 +129,7 @@ const fo_api *fo_get_api(void)
         .permute_at = fo_permute_at,
         .permute_slice = fo_permute_slice,
         .permute_map = fo_permute_map,
+        .alias = fo_alias,
     };
     return &api;
 }

@@ -33,4 +33,8 @@ void fo_permute_slice(const fo_permute *p, int64_t first, int64_t step, ptrdiff_
 
 /* out[k] = element in[k], or with `inverse` its place, k < count; 0 <= in[k] < n. out may be in. */
 void fo_permute_map(const fo_permute *p, const int64_t *in, int64_t *out, ptrdiff_t count, int inverse, int threads);
+
+/* Table for draws by weight (alias.c): a row is drawn uniformly, then 64 random bits; below threshold[row] it stays, else it is other[row].
+ * weights[n] are finite, >= 0, not all 0; n >= 1; share[n] and work[n] are scratch. */
+void fo_alias(const double *weights, int64_t n, uint64_t *threshold, int64_t *other, double *share, int64_t *work);
 #endif

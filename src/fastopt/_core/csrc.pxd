@@ -425,6 +425,8 @@ cdef extern from "fastopt.h" nogil:
                               int threads) noexcept nogil
         void (*permute_map)(const fo_permute *p, const int64_t *in_, int64_t *out, Py_ssize_t count, int inverse,
                             int threads) noexcept nogil
+        void (*alias)(const double *weights, int64_t n, uint64_t *threshold, int64_t *other, double *share,
+                      int64_t *work) noexcept nogil
 
     const fo_api *fo_get_api()
     const char *fo_isa_name(int i)

@@ -1,9 +1,9 @@
-"""Permutations that need no memory, as the network in csrc/permute.h computes them."""
+"""Permutations that need no memory, and the table for draws by weight (csrc/permute.h)."""
 
 import numpy as np
 
 cimport numpy as cnp
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastopt._core.csrc cimport FO_PERMUTE_WORDS, fo_permute
 from fastopt._core.runtime cimport api
@@ -56,3 +56,16 @@ cdef class Keyed:
             with nogil:
                 api().permute_map(&self.key, &places[0], data, count, inverse, threads)
         return out
+
+
+def alias(const double[::1] weights):
+    """(threshold, other): a uniform row stays if 64 random bits are below threshold[row], else it is other[row]."""
+    cdef Py_ssize_t n = weights.shape[0]
+    if n < 1:
+        raise ValueError("weights is empty; at least one is needed")
+    cdef uint64_t[::1] threshold = np.empty(n, np.uint64)
+    cdef int64_t[::1] other = np.empty(n, np.int64), work = np.empty(n, np.int64)
+    cdef double[::1] share = np.empty(n)
+    with nogil:
+        api().alias(&weights[0], n, &threshold[0], &other[0], &share[0], &work[0])
+    return np.asarray(threshold), np.asarray(other)

@@ -36,7 +36,7 @@ class Strategy:
         return {"name": self.name}
 
     def __repr__(self) -> str:
-        values = ", ".join(f"{key}={value!r}" for key, value in self.state().items() if key != "name")
+        values = ", ".join(f"{key}={str(value)[:12]}" for key, value in self.state().items() if key != "name")
         return f"{type(self).__name__}({values})"
 
 
@@ -105,6 +105,20 @@ def checked_rows(rows: Any, n: int, name: str) -> np.ndarray:
     if low < 0 or high >= n:
         raise ValueError(f"{name} holds {low} to {high}; row numbers from 0 to {n - 1} are needed")
     return np.ascontiguousarray(found, index_dtype(n))
+
+
+def as_classes(values: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Classes or groups of rows as numbers from 0, and the rows of each."""
+    found = np.asarray(values)
+    if found.ndim != 1 or found.size == 0:
+        raise TypeError(f"{name} has shape {found.shape}; one dimension with at least one entry is needed")
+    try:
+        _, numbers, sizes = np.unique(found, return_inverse=True, return_counts=True)
+    except TypeError as error:
+        raise TypeError(f"{name} has entries that cannot be sorted ({error})") from None
+    numbers = numbers.astype(np.int64)
+    numbers.flags.writeable = False
+    return numbers, sizes.astype(np.int64)
 
 
 def checksum(array: np.ndarray) -> str:

@@ -44,9 +44,9 @@ class Permutation(Lazy):
         Orders of different epochs are independent.
     method : {"auto", "exact", "keyed"}, default "auto"
         ``"exact"``: Fisher-Yates; each of the :math:`n!` orders is equally likely, as far as the bits are
-        random; the order is made when it is first looked at and is kept, in `4 n` bytes. ``"keyed"``: no memory, any
-        element in less than a microsecond. ``"auto"``: exact up to :math:`2^{22}` (4,194,304) elements, keyed
-        beyond.
+        random; the order is made when it is first looked at and is kept, in `4 n` bytes. ``"keyed"``: no
+        memory, any element in less than a microsecond. ``"auto"``: exact up to :math:`2^{22}` (4,194,304)
+        elements, keyed beyond.
 
     Attributes
     ----------
@@ -70,11 +70,11 @@ class Permutation(Lazy):
     with :math:`h_k` a 32-bit hash of its argument and of 64 bits of key. Each round can be undone, so this is a
     permutation of :math:`0, \dots, m 2^p - 1`; it is applied again as long as it leads to `n` or beyond.
 
-    *What it cannot do.* The keys come from a seed of 128 bits, so there are at most :math:`2^{128}` orders for each
-    `n`: from n = 35 on not all :math:`n!` can appear (nor can they with Fisher-Yates from one seed). In the tests
-    of this package the orders of up to 6 elements come up equally often, and positions, neighbours,
-    inversions and cycles of longer orders behave as those of uniform ones. It is made for shuffling, not
-    for secrets.
+    *What it cannot do.* The keys come from a seed of 128 bits, so there are at most :math:`2^{128}` orders for
+    each `n`: from n = 35 on not all :math:`n!` can appear (nor can they with Fisher-Yates from one seed). In
+    the tests of this package the orders of up to 6 elements come up equally often, and positions, neighbours,
+    inversions and cycles of longer orders behave as those of uniform ones. It is made for shuffling, not for
+    secrets.
 
     Sources: J. Black and P. Rogaway, *Ciphers with arbitrary finite domains*, CT-RSA 2002; R. Mitchell,
     D. Stokes, E. Frank and G. Holmes, *Bandwidth-optimal random shuffling for GPUs*, ACM TOPC 9 (2022).
@@ -183,8 +183,8 @@ class Permutation(Lazy):
 class Draws(Lazy):
     r"""Independent uniform draws from :math:`0, \dots, n-1`, `count` of them, without memory.
 
-    Draw `i` is :math:`\lfloor n\, \pi(i)\, 2^{-62} \rfloor` with :math:`\pi` the keyed permutation of :math:`2^{62}`
-    numbers; that those never repeat shows only after some :math:`2^{31}` draws, and then hardly.
+    Draw `i` is :math:`\lfloor n\, \pi(i)\, 2^{-62} \rfloor` with :math:`\pi` the keyed permutation of
+    :math:`2^{62}` numbers; that those never repeat shows only after some :math:`2^{31}` draws, and then hardly.
     """
 
     def __init__(self, n: int, count: int, seed: np.random.SeedSequence) -> None:
