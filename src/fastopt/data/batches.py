@@ -224,7 +224,7 @@ class Batches:
         if old is not None:
             old.close()
         self._epoch, self._start, self._pass = epoch, start, begun
-        return begun
+        return iter(begun)
 
     def _begin(self, reader: Reader, order: Any, epoch: int, first: int, count: int) -> Pass | Foreground:
         advised = any(getattr(source, "advise", None) for source in self._gather.sources)
@@ -351,7 +351,11 @@ class Batches:
         wrong = [f"{key} is missing" for key in mine if key not in state]
         wrong += [f"{key!r} is unknown" for key in state if key not in mine]
         for key in ("version", "rows", "size", "shuffle", "drop_last", "last"):
-            if key in state and key in mine and (type(state[key]) is not type(mine[key]) or state[key] != mine[key]):
+            if (
+                key in state
+                and key in mine
+                and (type(state[key]) is not type(mine[key]) or state[key] != mine[key])
+            ):
                 wrong.append(f"{key} is {state[key]!r}, here {mine[key]!r}")
         for key, most in (("epoch", None), ("position", self._count(epoch))):
             value = state.get(key, 0)
