@@ -94,6 +94,7 @@ const fo_api *fo_get_api(void)
         .solver_stop = fo_stop,
         .solver_vector = fo_vector,
         .inverse_hessian = fo_inverse_hessian,
+        .start_inverse_hessian = fo_start_inverse_hessian,
         .many_ask = fo_many_ask,
         .many_tell = fo_many_tell,
         .many_run = fo_many_run,

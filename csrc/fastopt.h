@@ -183,6 +183,7 @@ typedef struct {
     void (*solver_stop)(fo_solver *s, int status);
     void *(*solver_vector)(fo_solver *s, int place);
     void (*inverse_hessian)(fo_solver *s, void *out);
+    void (*start_inverse_hessian)(fo_solver *s, const void *a);
     int64_t (*many_ask)(fo_many *m, void *x, int64_t *rows);
     void (*many_tell)(fo_many *m, const double *f, const void *g);
     int (*many_run)(fo_many *m, fo_objective fun, void *user, int64_t step, int64_t budget, int threads);

@@ -373,6 +373,7 @@ cdef extern from "fastopt.h" nogil:
         void (*solver_stop)(fo_solver *s, int status) noexcept nogil
         void *(*solver_vector)(fo_solver *s, int place) noexcept nogil
         void (*inverse_hessian)(fo_solver *s, void *out) noexcept nogil
+        void (*start_inverse_hessian)(fo_solver *s, const void *a) noexcept nogil
         int64_t (*many_ask)(fo_many *m, void *x, int64_t *rows) noexcept nogil
         void (*many_tell)(fo_many *m, const double *f, const void *g) noexcept nogil
         int (*many_run)(fo_many *m, fo_objective fun, void *user, int64_t step, int64_t budget,
