@@ -15,7 +15,7 @@ __all__ = ["Grouped", "Stratified"]
 
 
 def sorted_by(keys: np.ndarray, count: int) -> np.ndarray:
-    """Places in the order of keys 0 .. count - 1, equal ones as they lie. NumPy sorts 16 bits by counting, much faster."""
+    """Places in the order of keys 0 .. count - 1, equal ones as they lie; 16 bits are sorted by counting, faster."""
     return np.argsort(keys.astype(np.uint16) if count <= 2**16 else keys, kind="stable")
 
 
