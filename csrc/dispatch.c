@@ -126,6 +126,11 @@ const fo_api *fo_get_api(void)
         .column_norms = fo_column_norms,
         .descent_begin = fo_descent_begin,
         .descend = fo_descend,
+        .permute_begin = fo_permute_begin,
+        .permute_at = fo_permute_at,
+        .permute_slice = fo_permute_slice,
+        .permute_map = fo_permute_map,
+        .alias = fo_alias,
     };
     return &api;
 }

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include "threads.h"
 #include "shuffle.h"
+#include "permute.h"
 #include "solve.h"
 #include "descent.h"
 
@@ -217,6 +218,11 @@ typedef struct {
     void (*column_norms)(const fo_columns *x, double *norms, int threads);                           /* these three: descent.h */
     void (*descent_begin)(fo_descent *s);
     int (*descend)(fo_descent *s, int64_t budget);
+    void (*permute_begin)(fo_permute *p, int64_t n, const uint32_t *words);                          /* these five: permute.h */
+    int64_t (*permute_at)(const fo_permute *p, int64_t i, int inverse);
+    void (*permute_slice)(const fo_permute *p, int64_t first, int64_t step, ptrdiff_t count, int wide, void *out, int threads);
+    void (*permute_map)(const fo_permute *p, const int64_t *in, int64_t *out, ptrdiff_t count, int inverse, int threads);
+    void (*alias)(const double *weights, int64_t n, uint64_t *threshold, int64_t *other, double *share, int64_t *work);
 } fo_api;
 const fo_api *fo_get_api(void);
 

@@ -344,6 +344,12 @@ cdef extern from "fastopt.h" nogil:
         int64_t checks
         int64_t screened
 
+    enum:
+        FO_PERMUTE_WORDS
+
+    ctypedef struct fo_permute:
+        uint64_t n
+
     # All calls into csrc, as pointers: runtime.pyx links csrc, the other modules borrow these.
     ctypedef struct fo_api:
         int (*get_num_threads)() noexcept nogil
@@ -414,6 +420,14 @@ cdef extern from "fastopt.h" nogil:
         void (*column_norms)(const fo_columns *x, double *norms, int threads) noexcept nogil
         void (*descent_begin)(fo_descent *s) noexcept nogil
         int (*descend)(fo_descent *s, int64_t budget) noexcept nogil
+        void (*permute_begin)(fo_permute *p, int64_t n, const uint32_t *words) noexcept nogil
+        int64_t (*permute_at)(const fo_permute *p, int64_t i, int inverse) noexcept nogil
+        void (*permute_slice)(const fo_permute *p, int64_t first, int64_t step, Py_ssize_t count, int wide, void *out,
+                              int threads) noexcept nogil
+        void (*permute_map)(const fo_permute *p, const int64_t *in_, int64_t *out, Py_ssize_t count, int inverse,
+                            int threads) noexcept nogil
+        void (*alias)(const double *weights, int64_t n, uint64_t *threshold, int64_t *other, double *share,
+                      int64_t *work) noexcept nogil
 
     const fo_api *fo_get_api()
     const char *fo_isa_name(int i)
