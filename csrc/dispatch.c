@@ -125,6 +125,13 @@ const fo_api *fo_get_api(void)
         .column_norms = fo_column_norms,
         .descent_begin = fo_descent_begin,
         .descend = fo_descend,
+        .stamp_file = fo_stamp_file,
+        .outside = fo_outside,
+        .sort_picks = fo_sort_picks,
+        .read_rows = fo_read_rows,
+        .advise_rows = fo_advise_rows,
+        .csr_starts = fo_csr_starts,
+        .csr_rows = fo_csr_rows,
     };
     return &api;
 }

@@ -10,6 +10,7 @@
 #include "shuffle.h"
 #include "solve.h"
 #include "descent.h"
+#include "files.h"
 
 #if defined(__GNUC__)
 #define FO_VISIBLE __attribute__((visibility("default")))      /* looked up by name: threadpoolctl */
@@ -216,6 +217,14 @@ typedef struct {
     void (*column_norms)(const fo_columns *x, double *norms, int threads);                           /* these three: descent.h */
     void (*descent_begin)(fo_descent *s);
     int (*descend)(fo_descent *s, int64_t budget);
+    int (*stamp_file)(int fd, int64_t stamp[FO_STAMP]);                                              /* to csr_rows: files.h */
+    ptrdiff_t (*outside)(const void *order, int wide, ptrdiff_t n, int64_t rows);
+    void (*sort_picks)(const void *order, int wide, ptrdiff_t n, int64_t rows, fo_pick *picks, fo_pick *scratch);
+    int (*read_rows)(fo_read_job *job);
+    void (*advise_rows)(const fo_file *file, ptrdiff_t bytes, int64_t first, int64_t n);
+    int64_t (*csr_starts)(const fo_csr *m, const void *order, int wide, ptrdiff_t n, int64_t *starts);
+    void (*csr_rows)(const fo_csr *m, const void *order, int wide, ptrdiff_t n, const int64_t *starts, int out_wide, void *indptr,
+                     void *indices, char *data);
 } fo_api;
 const fo_api *fo_get_api(void);
 
