@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import fastopt as fo
 from fastopt._core import files
 from fastopt.data import npy as npy_module
-from fastopt.data.sources import Checked, as_source
+from fastopt.data.sources import Checked, ReadAhead, as_source
 
 RECORD = np.dtype([("a", "<i2"), ("b", "<f8", (3,))])
 DTYPES = ["f4", "f8", "f2", "u1", "i8", "c8", "?", "S3", "U5", "V11", "M8[s]", ">f4", ">i8", RECORD]
@@ -405,6 +405,49 @@ def test_many_windows_in_one_batch(tmp_path):
     assert same(X.take(order), a[order])
     with pytest.raises(IndexError, match="not within"):
         X.advise(0, 1001)
+
+
+class InBlocks:
+    """An order in blocks, as ReadAhead sees one."""
+
+    def __init__(self, n, block, buffer, seed=0):
+        rng = np.random.default_rng(seed)
+        runs = np.array_split(rng.permutation(n // block), range(buffer, n // block, buffer))
+        self.buffers = [[(int(b) * block, int(b) * block + block) for b in sorted(ids)] for ids in runs]
+        rows = [np.concatenate([np.arange(*run) for run in buffer_]) for buffer_ in self.buffers]
+        self.ends = np.cumsum([len(r) for r in rows])
+        self.rows = np.concatenate([rng.permutation(r) for r in rows])
+        self.asked = 0
+
+    def __len__(self):
+        return len(self.rows)
+
+    def runs(self, a, b):
+        self.asked += 1
+        first, last = np.searchsorted(self.ends, [a, b - 1], side="right")
+        return [run for k in range(first, last + 1) for run in self.buffers[k]]
+
+
+@pytest.mark.parametrize("start", [0, 1, 39, 40, 41, 90, 159])
+@pytest.mark.parametrize("size", [7, 40, 64])
+def test_blocks_are_announced_before_they_are_needed_and_read_once(tmp_path, start, size):
+    a = filled((160, 4), "f8")
+    X = fo.data.Npy(shards(tmp_path / "s", a, [33]), buffer=32 * 160)
+    order = InBlocks(160, 10, 4)
+    ahead = ReadAhead([X, np.zeros(3)], order)
+    announced = set()
+    for i in range(start, 160, size):
+        part = order.rows[i : i + size]
+        ahead.before(i, i + len(part))
+        announced |= {row for w in X._reader.announced() for row in range(*w)}
+        assert announced.issuperset(part.tolist())
+        assert same(X.take(part), a[part])
+    assert order.asked <= 6
+    before = X._reader.loaded
+    assert before == len(np.unique(order.rows[start:] // 10)) * 10 * 32  # each block once
+    for plain_order in (None, np.arange(5)):
+        ReadAhead([X], plain_order).before(0, 5)
+    assert X._reader.loaded == before
 
 
 # ---- threads and forks ----

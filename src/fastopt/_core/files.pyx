@@ -265,6 +265,11 @@ cdef class Reader:
             w.tick = self.tick
             self.windows.append(w)
 
+    def announced(self):
+        """The windows that are wanted or here, as (first, stop)."""
+        cdef Window w
+        return [(w.first, w.stop) for w in self.windows]
+
     cdef list serve(self, fo_pick *picks, Py_ssize_t n):
         """Counts the picks that lie in each window and reads those that are not here yet."""
         cdef Window w

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from fastopt.data.csr import Csr
 from fastopt.data.npy import Npy
 from fastopt.data.tables import Table, _Target
 
-__all__ = ["Checked", "as_source"]
+__all__ = ["Checked", "ReadAhead", "as_source"]
 
 _SUFFIXES = {".npy": Npy, ".parquet": Table, ".pq": Table}
 
@@ -114,6 +114,41 @@ class Checked:
 
     def __repr__(self) -> str:
         return f"{type(self._source).__name__}({self.dtype} {self.shape})"
+
+
+class ReadAhead:
+    """Tells sources which rows an order is about to draw from: those of its current buffer and of the next.
+
+    Parameters
+    ----------
+    sources : iterable
+        Those without ``advise`` are passed over.
+    order : object
+        The order of an epoch. Only one with ``runs(a, b)`` (that of `fastopt.data.Blocks`) draws from few runs of
+        rows at a time; of others nothing is announced.
+    """
+
+    def __init__(self, sources: Iterable[Any], order: Any) -> None:
+        self._sources = [source for source in sources if callable(getattr(source, "advise", None))]
+        self._order = order if self._sources and callable(getattr(order, "runs", None)) else None
+        self._reached: int | None = None  # entries before it lie in runs that were announced
+
+    def before(self, first: int, stop: int) -> None:
+        """Entries first .. stop-1 are taken next. Entries are asked for in rising order."""
+        order = self._order
+        if order is None or first >= stop:
+            return
+        if self._reached is None:
+            self._reached = first
+        ahead = 0
+        while self._reached < min(len(order), stop + ahead):
+            # The runs of one entry are those of its whole buffer.
+            runs = order.runs(self._reached, self._reached + 1)
+            for source in self._sources:
+                for run in runs:
+                    source.advise(*run)
+            ahead = sum(last - begin for begin, last in runs)
+            self._reached += ahead
 
 
 def _suffix(entry: Any) -> str:
