@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -130,8 +131,9 @@ class ReadAhead:
 
     def __init__(self, sources: Iterable[Any], order: Any) -> None:
         self._sources = [source for source in sources if callable(getattr(source, "advise", None))]
-        self._order = order if self._sources and callable(getattr(order, "runs", None)) else None
-        self._reached: int | None = None  # entries before it lie in runs that were announced
+        self._order: Any = order if self._sources and callable(getattr(order, "runs", None)) else None
+        self._reached: int | None = None  # where the first buffer begins that was not announced
+        self._ahead = 0  # rows of the last one that was
 
     def before(self, first: int, stop: int) -> None:
         """Entries first .. stop-1 are taken next. Entries are asked for in rising order."""
@@ -139,16 +141,24 @@ class ReadAhead:
         if order is None or first >= stop:
             return
         if self._reached is None:
-            self._reached = first
-        ahead = 0
-        while self._reached < min(len(order), stop + ahead):
-            # The runs of one entry are those of its whole buffer.
-            runs = order.runs(self._reached, self._reached + 1)
-            for source in self._sources:
-                for run in runs:
-                    source.advise(*run)
-            ahead = sum(last - begin for begin, last in runs)
-            self._reached += ahead
+            self._reached = first + self._announce(first)
+            if first:  # the pass begins within a buffer, which ends where other runs are drawn from
+                here = order.runs(first, first + 1)
+                last = min(len(order), self._reached)
+                self._reached = first + bisect_left(
+                    range(first, last), True, key=lambda i: bool(order.runs(i, i + 1) != here)
+                )
+        while self._reached < min(len(order), stop + self._ahead):
+            self._reached += self._announce(self._reached)
+
+    def _announce(self, entry: int) -> int:
+        """Tells the runs of the buffer that holds an entry; returns how many rows it has."""
+        runs = self._order.runs(entry, entry + 1)
+        for source in self._sources:
+            for run in runs:
+                source.advise(*run)
+        self._ahead = sum(stop - first for first, stop in runs)
+        return self._ahead
 
 
 def _suffix(entry: Any) -> str:
