@@ -140,7 +140,7 @@ def build(table: Mapping[str, Entry], meta: str) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
-def header_crc(head: bytes) -> bytes:
+def header_crc(head: bytes | memoryview) -> bytes:
     """The checksum of length and header, with zeros in its own place: eight digits."""
     place = 8 + len(START)
     crc = zlib.crc32(memoryview(head)[place + 8 :], zlib.crc32(BLANK, zlib.crc32(head[:place])))
@@ -153,22 +153,21 @@ def cost(text: bytes) -> int:
     return copies * len(text) + 200 * (text.count(b"{") + text.count(b"[")) + 110 * text.count(b",")
 
 
-def parse(head: bytes, size: int) -> tuple[dict[str, Entry], dict[str, str]]:
+def parse(text: bytes, start: int, size: int) -> tuple[dict[str, Entry], dict[str, str]]:
     """The arrays' table and the metadata of a header, checked against the length of the file.
 
     Parameters
     ----------
-    head : bytes
-        Length and header.
-    size : int
-        Of the whole file, bytes.
+    text : bytes
+        The header without its padding.
+    start, size : int
+        Where the payload begins and where the file ends, bytes.
 
     Raises
     ------
     CheckpointError
         Anything is not as the format wants it.
     """
-    text = head[8:].rstrip(b" ")
     if not text.startswith(b"{"):
         raise CheckpointError("it is no safetensors file: the header is no JSON object")
     if cost(text) > size + SLACK:
@@ -184,8 +183,8 @@ def parse(head: bytes, size: int) -> tuple[dict[str, Entry], dict[str, str]]:
             what = "overlaps with another" if entry.begin < position else "leaves a hole before it"
             raise CheckpointError(f"array {name!r:.80} {what}")
         position = entry.end
-    if position != size - len(head):
-        raise CheckpointError(f"the arrays end at byte {len(head) + position}, and the file has {size}")
+    if position != size - start:
+        raise CheckpointError(f"the arrays end at byte {start + position}, and the file has {size}")
     return table, meta
 
 

@@ -154,16 +154,18 @@ class File:
                 f"it is cut short, or no safetensors file: a header of {length} bytes in a file of {self.size}"
             )
         self.start = 8 + length
-        head = self.map[: self.start]
+        view = memoryview(self.map)[: self.start]
         self.version: int | None = None
         self.made_by: str | None = None
         self.parts: dict[str, Any] | None = None
-        ours = head[8:].startswith(header.START)
-        if ours:
-            place = 8 + len(header.START)
-            if head[place : place + 8] != header.header_crc(head):
-                raise CheckpointError("the header is damaged: its checksum does not fit")
-        self.table, self.meta = header.parse(head, self.size)
+        place = 8 + len(header.START)
+        ours = view[8:place] == header.START
+        if ours and view[place : place + 8] != header.header_crc(view):
+            raise CheckpointError("the header is damaged: its checksum does not fit")
+        end = self.map.rfind(b"}", 8, self.start) + 1
+        if self.map[end : self.start].strip(b" "):
+            raise CheckpointError("it is no safetensors file: the header is no JSON object")
+        self.table, self.meta = header.parse(self.map[8:end], self.start, self.size)
         if ours:
             self._read_meta()
         elif KEY in self.meta:
