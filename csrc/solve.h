@@ -101,7 +101,7 @@ typedef struct fo_solver {
     int32_t best_at;               /* 0: FO_X is the lowest point; 1: FO_XB holds a lower one, with its gradient; 2: without */
     int32_t lowest_trial;          /* FO_XT is lower than all before it */
     int32_t fresh;                 /* the direction is steepest descent: nothing is left to forget */
-    int32_t weak, flat, low_here, tries;
+    int32_t weak, flat, low_here, tries, again;
     fo_options o;
     fo_search search;
     union {
