@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+from fastopt.checkpoint.every import Checkpointer
 from fastopt.checkpoint.header import CheckpointError
 from fastopt.checkpoint.load import describe, load
 from fastopt.checkpoint.save import Saving, save
 
-__all__ = ["CheckpointError", "Saving", "describe", "load", "save"]
+__all__ = ["CheckpointError", "Checkpointer", "Saving", "describe", "load", "save"]

@@ -224,7 +224,9 @@ def whole(value: Any) -> bool:
 def read_json(text: bytes | str, what: str) -> dict[str, Any]:
     """A JSON object, strictly: no key twice, no NaN, nothing deeper than Python's own limit."""
     try:
-        text = text.decode() if isinstance(text, bytes) else text  # json itself would let half surrogates through
+        text = (
+            text.decode() if isinstance(text, bytes) else text
+        )  # json itself would let half surrogates through
         tree = json.loads(text, object_pairs_hook=once, parse_constant=no_constant)
     except (ValueError, RecursionError) as error:
         if isinstance(error, CheckpointError):
