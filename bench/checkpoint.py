@@ -3,10 +3,10 @@
 Run by hand: ``python -m bench.checkpoint [--gigabytes 1] [--folder .] [--rounds 5] [--out FILE.json]``. The folder must
 be on the disk that is meant; tmpfs measures memory. All contestants take turns; a row is the median.
 
-The floor of saving is the disk's own rate: one buffer that is there already, written in order and fsynced, plain and with
-the advice that starts the disk at once (the better of the two counts). The floor of loading: the same file read in order
-into memory that is there already, after its pages were dropped from the cache. What a rival writes is fsynced too, as a
-checkpoint must be.
+The floor of saving is the disk's own rate: one buffer that is there already, written in order and fsynced, plain and
+with the advice that starts the disk at once (the better of the two counts). The floor of loading: the same file read in
+order into memory that is there already, after its pages were dropped from the cache. What a rival writes is fsynced
+too, as a checkpoint must be.
 """
 
 from __future__ import annotations
