@@ -45,13 +45,13 @@ class Faults:
             monkeypatch.setattr(
                 os, name, lambda *a, _real=real, _name=name, **k: (self.count(_name), _real(*a, **k))[1]
             )
-        real_write = save_module._write_all
+        real_write = save_module.write_all
 
         def write(file: Any, data: Any) -> None:
             self.count("write", lambda: real_write(file, memoryview(data)[: len(data) // 2]))
             real_write(file, data)
 
-        monkeypatch.setattr(save_module, "_write_all", write)
+        monkeypatch.setattr(save_module, "write_all", write)
 
     def count(self, name: str, before: Any = None) -> None:
         self.calls.append(name)
@@ -117,6 +117,44 @@ for background in (False, True):
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 200_000
     assert epoch(path) == "old"
     assert left_over(path.parent) == []
+
+
+@pytest.mark.slow
+def test_a_file_system_without_room(tmp_path: Path) -> None:
+    """A tmpfs of 1 MiB, where it may be mounted."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting needs rights")
+    try:
+        path = place / "run.safetensors"
+        fo.save(path, epoch="old", a=np.zeros(10_000))
+        for _ in range(2):
+            with pytest.raises(OSError) as caught:
+                fo.save(path, epoch="new", a=np.zeros(200_000))
+            assert caught.value.errno == errno.ENOSPC
+            assert os.listdir(place) == [path.name]
+            assert epoch(path) == "old"
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+@pytest.mark.slow
+def test_more_than_two_gibibytes(path: Path) -> None:
+    """One array beyond what the system writes at once, and beyond 32 bits."""
+    big = np.zeros(2**31 + 4097, np.uint8)
+    big[:: 2**20] = 7
+    fo.save(path, a=np.ones(3), big=big)
+    assert path.stat().st_size > 2**31
+    again = np.ones_like(big)
+    fo.load(path, big=again)
+    assert np.array_equal(again, big)
+    with path.open("r+b") as file:
+        file.seek(-(2**30), os.SEEK_END)
+        file.write(b"\x01")
+    with pytest.raises(fo.checkpoint.CheckpointError, match="a checksum does not fit"):
+        fo.load(path)
 
 
 def test_generations(path: Path) -> None:

@@ -21,7 +21,7 @@ try:
 except ImportError:  # no such locks on this system; there, an open file cannot be removed
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["replacing"]
+__all__ = ["replacing", "write_all"]
 
 TEMPORARY = re.compile(r"\.fastopt-[0-9a-f]{16}\.tmp")
 
@@ -66,6 +66,13 @@ def replacing(path: str | os.PathLike[str], keep: int = 1) -> Iterator[io.FileIO
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_all(file: io.FileIO, data: bytes | memoryview) -> None:
+    """Write every byte: the system takes at most 2 GiB at once, and fewer when it likes."""
+    view = memoryview(data)
+    while len(view):
+        view = view[file.write(view) :]
 
 
 def claim(folder: Path) -> tuple[Path, io.FileIO]:

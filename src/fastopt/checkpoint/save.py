@@ -17,7 +17,7 @@ import numpy as np
 
 from fastopt._checks import check_integer
 from fastopt._info import __version__
-from fastopt.checkpoint.atomic import replacing
+from fastopt.checkpoint.atomic import replacing, write_all
 from fastopt.checkpoint.header import BLANK, START, Entry, build, header_crc, layout
 from fastopt.checkpoint.state import Encoder
 
@@ -118,13 +118,13 @@ def write(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], descri
     blanks = [BLANK.decode()] * -(-size // CHUNK)
     with replacing(path, keep) as file:
         head = _head(table, described, blanks)
-        _write_all(file, head)
+        write_all(file, head)
         sums = _write_payload(file, (arrays[name] for name in table), size)
         head = _head(table, described, sums)
         place = 8 + len(START)
         crc = header_crc(head)
         file.seek(0)
-        _write_all(file, head[:place] + crc + head[place + len(crc) :])
+        write_all(file, head[:place] + crc + head[place + len(crc) :])
 
 
 def _head(table: Mapping[str, Entry], described: Any, sums: list[str]) -> bytes:
@@ -145,7 +145,7 @@ def _write_payload(file: io.FileIO, arrays: Iterator[np.ndarray], size: int) -> 
     sums: list[str] = []
     if size < CHUNK:
         for piece in _pieces(arrays):
-            _write_all(file, piece)
+            write_all(file, piece)
             sums[:] = [f"{zlib.crc32(piece, int(sums[0], 16) if sums else 0):08x}"]
         return sums
     # zlib and write() both let go of the interpreter: one thread sums up while the other writes.
@@ -155,7 +155,7 @@ def _write_payload(file: io.FileIO, arrays: Iterator[np.ndarray], size: int) -> 
     try:
         for piece in _pieces(arrays):
             pieces.put(piece)
-            _write_all(file, piece)
+            write_all(file, piece)
             if len(piece) >= CHUNK // 2:
                 start_writeback(file.fileno())
     finally:
@@ -211,12 +211,6 @@ def _bytes_of(array: np.ndarray, copy: bool = False) -> np.ndarray:
     return np.array(array, dtype=little, order="C", copy=copy or None)
 
 
-def _write_all(file: io.FileIO, data: Any) -> None:
-    view = memoryview(data)
-    while len(view):
-        view = view[file.write(view) :]
-
-
 def start_writeback(handle: int) -> None:
     """Have the system begin with what it holds of a file: the disk then works while we do."""
     if sys.platform == "linux":
@@ -245,8 +239,8 @@ class Saving:
         self._thread = threading.Thread(
             target=self._run, args=(arrays, described, keep), name="fastopt-save", daemon=False
         )
-        _former = self
         self._thread.start()  # not a daemon: the interpreter waits for it before it ends
+        _former = self
 
     def _run(self, arrays: dict[str, np.ndarray], described: Any, keep: int) -> None:
         try:
