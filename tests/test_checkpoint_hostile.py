@@ -222,6 +222,23 @@ def test_a_state_of_a_generator_that_is_none(path: Path) -> None:
     assert rng.bit_generator.state == before
 
 
+@pytest.mark.parametrize("kind", ["MT19937", "Philox"])
+@pytest.mark.parametrize("position", [-1, -(2**31), 625, 2**31 - 1, 2**70, 1.5, True, None])
+def test_positions_beyond_a_generators_buffer(path: Path, kind: str, position: Any) -> None:
+    bits = getattr(np.random, kind)(0)
+    state = bits.state
+    if kind == "Philox":
+        state["buffer_pos"] = position
+    else:
+        state["state"]["pos"] = position
+    fo.save(path, rng=state)
+    wanted = bits.random_raw(3).tolist()
+    bits = getattr(np.random, kind)(0)
+    for rng in (bits, np.random.Generator(bits), np.random.RandomState(bits)):
+        assert "holds no state of" in refused(path, rng=rng)
+    assert bits.random_raw(3).tolist() == wanted
+
+
 def test_it_takes_no_more_memory_than_views(path: Path) -> None:
     fo.save(path, a=np.zeros(4_000_000))
     into = np.ones(4_000_000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from copy import deepcopy
 from functools import partial
 from typing import Any
@@ -164,24 +165,21 @@ class Plan:
 
     def carry_out(self) -> None:
         """Change everything, or, if an object refuses its state, nothing."""
-        undo: list[Callable[[], None]] = []
         # The largest comes last: if it is one that loads whole or not at all, what it holds needs no copy.
         objects = sorted(self._objects, key=lambda item: item[3])
-        try:
+        with ExitStack() as undo:  # what has been done is undone in reverse, should anything raise
             for i, (path, target, state, _) in enumerate(objects):
                 if i + 1 < len(objects) or not knows_copy(target):
-                    undo.append(partial(target.load_state_dict, deepcopy(target.state_dict())))
+                    before = target.state_dict() if knows_copy(target) else deepcopy(target.state_dict())
+                    undo.callback(target.load_state_dict, before)
                 try:
                     target.load_state_dict(state)
                 except Exception as error:
                     raise CheckpointError(f"the checkpoint does not fit: {path}: {error}") from error
             for target, state in self._random:
-                undo.append(partial(set_random, target, random_state(target)))
+                undo.callback(set_random, target, random_state(target))
                 set_random(target, state)
-        except BaseException:
-            for step in reversed(undo):
-                step()
-            raise
+            undo.pop_all()
         for mine, theirs in self._arrays:  # cannot fail any more
             np.copyto(mine, theirs)
         for change in self._plain:
@@ -202,6 +200,11 @@ def set_random(target: Any, state: dict[str, Any]) -> None:
     state = dict(state)
     gauss = state.pop("gauss", None)
     bits = bits_of(target)
+    # NumPy believes these positions, and would read beyond its buffers.
+    position = state["buffer_pos"] if "buffer_pos" in state else dict(state["state"]).get("pos", 0)
+    limit = {"MT19937": 624, "Philox": 4}.get(type(bits).__name__, 0)
+    if type(position) is not int or not 0 <= position <= limit:
+        raise ValueError(f"its position is {position!r:.40}, needed one from 0 to {limit}")
     bits.state = state
     if isinstance(target, np.random.RandomState):
         legacy = target.get_state(legacy=False)
