@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference_orders import ROUNDS, element, hashed, whole, words_of
 from scipy import stats
 
 import fastopt as fo
@@ -22,6 +21,7 @@ from fastopt._core.orders import WORDS, Keyed
 from fastopt.data import Permutation
 from fastopt.data.order import epoch_order
 from fastopt.data.permutation import EXACT_MOST, Draws
+from reference_orders import ROUNDS, element, hashed, whole, words_of
 
 GOLDEN = json.loads((Path(__file__).parent / "data" / "keyed_orders.json").read_text())
 LARGE = [2**32 - 1, 2**32, 2**32 + 1, 10**10, 2**53 + 1, 2**62, 2**62 + 1, 2**63 - 1]
@@ -104,7 +104,9 @@ def test_slices_of_large_orders_are_their_elements(n):
         values = order[first : first + 300]
         assert [order[first + i] for i in range(0, 300, 37)] == values[::37].tolist()
         assert np.array_equal(order[first : first + 300 : 3], values[::3])
-        assert np.array_equal(np.concatenate([order[first : first + 131], order[first + 131 : first + 300]]), values)
+        assert np.array_equal(
+            np.concatenate([order[first : first + 131], order[first + 131 : first + 300]]), values
+        )
     assert np.array_equal(order[n - 1 : n - 300 : -1], order[n - 299 : n][::-1])
     assert len(order) == n
 
@@ -251,7 +253,9 @@ def order_statistics(make, n: int, orders: int) -> dict[str, float]:
         "orders of triples": stats.chisquare(triples).pvalue,
         "inversions of pairs": 2 * stats.norm.sf(abs(z)),
         "serial correlation": 2 * stats.norm.sf(abs(np.sum(serial) / math.sqrt(orders))),
-        "fixed points": min(1.0, 2 * min(stats.poisson.cdf(fixed, orders), stats.poisson.sf(fixed - 1, orders))),
+        "fixed points": min(
+            1.0, 2 * min(stats.poisson.cdf(fixed, orders), stats.poisson.sf(fixed - 1, orders))
+        ),
     }
 
 
