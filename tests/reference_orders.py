@@ -26,7 +26,9 @@ def sizes(n: int) -> tuple[int, int]:
     return low, -(-n >> low) if n % 2**low == 0 else (n >> low) + 1
 
 
-def network(x: Any, n: int, words: list[int], rounds: int = ROUNDS, hash_of: Callable[..., Any] = hashed) -> Any:
+def network(
+    x: Any, n: int, words: list[int], rounds: int = ROUNDS, hash_of: Callable[..., Any] = hashed
+) -> Any:
     """One pass: x below high 2^low to another such number. Integers, or an array of uint64."""
     low, high = sizes(n)
     left, right = x % 2**low, x >> low

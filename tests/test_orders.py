@@ -104,7 +104,9 @@ def test_slices_of_large_orders_are_their_elements(n):
         values = order[first : first + 300]
         assert [order[first + i] for i in range(0, 300, 37)] == values[::37].tolist()
         assert np.array_equal(order[first : first + 300 : 3], values[::3])
-        assert np.array_equal(np.concatenate([order[first : first + 131], order[first + 131 : first + 300]]), values)
+        assert np.array_equal(
+            np.concatenate([order[first : first + 131], order[first + 131 : first + 300]]), values
+        )
     assert np.array_equal(order[n - 1 : n - 300 : -1], order[n - 299 : n][::-1])
     assert len(order) == n
 
@@ -251,7 +253,9 @@ def order_statistics(make, n: int, orders: int) -> dict[str, float]:
         "orders of triples": stats.chisquare(triples).pvalue,
         "inversions of pairs": 2 * stats.norm.sf(abs(z)),
         "serial correlation": 2 * stats.norm.sf(abs(np.sum(serial) / math.sqrt(orders))),
-        "fixed points": min(1.0, 2 * min(stats.poisson.cdf(fixed, orders), stats.poisson.sf(fixed - 1, orders))),
+        "fixed points": min(
+            1.0, 2 * min(stats.poisson.cdf(fixed, orders), stats.poisson.sf(fixed - 1, orders))
+        ),
     }
 
 
@@ -320,7 +324,9 @@ def test_one_bit_of_a_key_changes_half_of_the_bits():
         for bit in (0, 7, 31):
             changed = base.copy()
             changed[word] ^= np.uint32(1 << bit)
-            flips = np.bitwise_count(Keyed(n, changed).slice(5, n // places, places) ^ expected).sum() / (places * 20)
+            flips = np.bitwise_count(Keyed(n, changed).slice(5, n // places, places) ^ expected).sum() / (
+                places * 20
+            )
             least = 0.43 if word % 2 == 0 or bit == 7 else 0.0 if bit == 0 else 0.15
             most = 0.0 if word % 2 and bit == 0 else 0.57  # of 1280 bits; 0.07 are five deviations
             assert least <= flips <= most, (word, bit, flips)

@@ -106,10 +106,10 @@ int main(void)
         for (int64_t n = 1; n < 300; n++) { small(n, 0, 1); small(n, 1, 1); }
         small(70001, 0, 3);
         small(100003, 1, 2);
-        for (int bits = 9; bits < 63; bits++)
+        for (int bits = 10; bits < 63; bits++)
             for (int64_t off = -1; off < 2; off++) large((INT64_C(1) << bits) + off);
         large(INT64_MAX);
-        for (int k = 0; k < 30; k++) large((int64_t)(((uint64_t)next() << 31 | next()) >> (k + 1)) + 301);
+        for (int k = 0; k < 30; k++) large((int64_t)(((uint64_t)next() << 31 | next()) >> (k + 1)) + 1024);
     }
     for (int64_t n = 1; n < 60; n++)
         for (int kind = 0; kind < 4; kind++) table(n, kind);
