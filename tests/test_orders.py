@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference_orders import ROUNDS, element, hashed, whole, words_of
 from scipy import stats
 
 import fastopt as fo
@@ -22,6 +21,7 @@ from fastopt._core.orders import WORDS, Keyed
 from fastopt.data import Permutation
 from fastopt.data.order import epoch_order
 from fastopt.data.permutation import EXACT_MOST, Draws
+from reference_orders import ROUNDS, element, hashed, whole, words_of
 
 GOLDEN = json.loads((Path(__file__).parent / "data" / "keyed_orders.json").read_text())
 LARGE = [2**32 - 1, 2**32, 2**32 + 1, 10**10, 2**53 + 1, 2**62, 2**62 + 1, 2**63 - 1]
