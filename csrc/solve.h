@@ -101,7 +101,7 @@ typedef struct fo_solver {
     int32_t best_at;               /* 0: FO_X is the lowest point; 1: FO_XB holds a lower one, with its gradient; 2: without */
     int32_t lowest_trial;          /* FO_XT is lower than all before it */
     int32_t fresh;                 /* the direction is steepest descent: nothing is left to forget */
-    int32_t weak, flat, low_here, tries;
+    int32_t weak, flat, low_here, tries, again;
     fo_options o;
     fo_search search;
     union {
@@ -134,6 +134,8 @@ int fo_solver_valid(const void *block, int64_t bytes);
 void fo_stop(fo_solver *s, int status);
 /* bfgs: the inverse Hessian as a full symmetric n x n matrix, up to date. */
 void fo_inverse_hessian(fo_solver *s, void *out);
+/* bfgs, before the first advance: H = a[n n], symmetric and positive definite, instead of a multiple of I. */
+void fo_start_inverse_hessian(fo_solver *s, const void *a);
 void fo_default_options(fo_options *o, int method, int width, int64_t n);
 
 /* A compiled objective: f, and the gradient to g. Vectors have the solver's width. */

@@ -37,12 +37,31 @@ static void begin_search(fo_solver *s, double first)
     q->approximate = o->search != FO_HAGER_ZHANG || fabs(s->f - s->f_old) <= 1e-3 * s->mean_f;
     q->max_trials = o->max_trials;
     fo_search_begin(q);
-    s->low_here = s->rose = 0;
+    s->low_here = s->rose = s->again = 0;
 }
 
 enum { AT_X, ANEW, AGAIN };
 
-/* FO_XT at alpha along FO_D: rounding may leave it at x, or AGAIN where the last trial of this search was, which is then as it was. */
+/* The slope at FO_XT. */
+static void along(fo_solver *s)
+{
+    space v = space_of(s);
+    s->slope_t = vec_dot(&v, vec(s, FO_GT), vec(s, FO_D));
+}
+
+/* The lowest point of this search is the trial again. */
+static void recall_lowest(fo_solver *s)
+{
+    exchange(s, FO_XT, FO_XB);
+    exchange(s, FO_GT, FO_GB);
+    s->ft = s->fbest;
+    s->have = s->best_at == 1 ? FO_WANT_F | FO_WANT_G : FO_WANT_F;
+    s->lowest_trial = 1;
+    if (s->have & FO_WANT_G) along(s);
+}
+
+/* FO_XT at alpha along FO_D: rounding may leave it at x, or AGAIN where the last or the lowest trial of this search was, which then
+ * is the trial as it was. */
 static int place_trial(fo_solver *s, double alpha)
 {
     space v = space_of(s);
@@ -50,17 +69,11 @@ static int place_trial(fo_solver *s, double alpha)
     keep_lowest(s);
     s->alpha = alpha;
     if (!vec_step_anew(&v, vec(s, FO_X), alpha, vec(s, FO_D), vec(s, FO_XT), &changed)) return AT_X;
-    if (s->search.trials > 1) {
-        if (kept) {                                      /* it was moved to where the lowest point is kept */
-            changed = memcmp(vec(s, FO_XT), vec(s, FO_XB), vec_size(&v)) != 0;
-            if (!changed) {
-                exchange(s, FO_XT, FO_XB);
-                exchange(s, FO_GT, FO_GB);
-                s->lowest_trial = 1;
-            }
-        }
-        if (!changed) return AGAIN;
+    if (s->low_here && !memcmp(vec(s, FO_XT), vec(s, FO_XB), vec_size(&v))) {
+        recall_lowest(s);
+        return AGAIN;
     }
+    if (!kept && !changed && s->search.trials > 1) return AGAIN;
     s->have = 0;
     return ANEW;
 }
@@ -75,13 +88,6 @@ static void note_trial(fo_solver *s)
     const double rise = s->ft - s->f, fall = -s->slope * s->alpha;
     /* As much as the slope lets it fall, whatever the step: a step that is only too long rises by less the shorter it is. */
     if (fall > 10 * rounding(s) && isfinite(rise)) s->rose = rise >= 0.5 * fall && rise <= 2 * fall ? s->rose + 1 : 0;
-}
-
-/* The slope at FO_XT. */
-static void along(fo_solver *s)
-{
-    space v = space_of(s);
-    s->slope_t = vec_dot(&v, vec(s, FO_GT), vec(s, FO_D));
 }
 
 /* Why nothing lower was found along steepest descent. */
@@ -132,6 +138,10 @@ search:
                 r = FO_SEARCH_FAILED;
                 break;
             }
+            if (r == AGAIN && s->again++) {              /* the interval is as narrow as rounding lets it be */
+                r = FO_SEARCH_FAILED;
+                break;
+            }
             if (r == AGAIN && (s->have & FO_WANT_G || !s->search.want_slope)) continue;
             if (s->nfev >= s->o.maxfev) {
                 r = FO_EVALUATIONS;
@@ -160,13 +170,8 @@ search:
             }
             if (s->low_here) {                           /* rule 1 */
                 if (!s->lowest_trial) {
-                    exchange(s, FO_XT, FO_XB);
-                    exchange(s, FO_GT, FO_GB);
-                    s->ft = s->fbest;
-                    s->have = s->best_at == 1 ? FO_WANT_F | FO_WANT_G : FO_WANT_F;
-                    s->lowest_trial = 1;
+                    recall_lowest(s);
                     s->alpha = s->low_alpha;
-                    if (s->have & FO_WANT_G) along(s);
                 }
                 s->weak += s->search.why != FO_WHY_AT_MAX;           /* max_step is a bound, no failure */
             } else {
