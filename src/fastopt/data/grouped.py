@@ -81,8 +81,9 @@ class Stratified(Strategy):
         at = np.where(over < 0, k, before[kind] + over) % batches
         at[over >= left[kind]] = batches
         batch = np.empty(n, np.int64)
-        batch[by_class] = turn[at]
-        return mixed[sorted_by(batch, batches + 1)]
+        batch[mixed[by_class]] = turn[at]
+        mixed = _shuffle.permutation(n, bits)  # anew: which batch a row is in hangs on its place in the other
+        return mixed[sorted_by(batch[mixed], batches + 1)]
 
     def _last_batch(
         self, sizes: np.ndarray, n: int, batches: int, rest: int, bits: np.random.BitGenerator
