@@ -344,6 +344,12 @@ cdef extern from "fastopt.h" nogil:
         int64_t checks
         int64_t screened
 
+    enum:
+        FO_PERMUTE_WORDS
+
+    ctypedef struct fo_permute:
+        uint64_t n
+
     ctypedef struct fo_file:
         int fd
         int64_t first
@@ -423,6 +429,7 @@ cdef extern from "fastopt.h" nogil:
         void (*solver_stop)(fo_solver *s, int status) noexcept nogil
         void *(*solver_vector)(fo_solver *s, int place) noexcept nogil
         void (*inverse_hessian)(fo_solver *s, void *out) noexcept nogil
+        void (*start_inverse_hessian)(fo_solver *s, const void *a) noexcept nogil
         int64_t (*many_ask)(fo_many *m, void *x, int64_t *rows) noexcept nogil
         void (*many_tell)(fo_many *m, const double *f, const void *g) noexcept nogil
         int (*many_run)(fo_many *m, fo_objective fun, void *user, int64_t step, int64_t budget,
@@ -463,6 +470,14 @@ cdef extern from "fastopt.h" nogil:
         void (*column_norms)(const fo_columns *x, double *norms, int threads) noexcept nogil
         void (*descent_begin)(fo_descent *s) noexcept nogil
         int (*descend)(fo_descent *s, int64_t budget) noexcept nogil
+        void (*permute_begin)(fo_permute *p, int64_t n, const uint32_t *words) noexcept nogil
+        int64_t (*permute_at)(const fo_permute *p, int64_t i, int inverse) noexcept nogil
+        void (*permute_slice)(const fo_permute *p, int64_t first, int64_t step, Py_ssize_t count, int wide, void *out,
+                              int threads) noexcept nogil
+        void (*permute_map)(const fo_permute *p, const int64_t *in_, int64_t *out, Py_ssize_t count, int inverse,
+                            int threads) noexcept nogil
+        void (*alias)(const double *weights, int64_t n, uint64_t *threshold, int64_t *other, double *share,
+                      int64_t *work) noexcept nogil
         int (*stamp_file)(int fd, int64_t *stamp) noexcept nogil
         Py_ssize_t (*outside)(const void *order, int wide, Py_ssize_t n, int64_t rows) noexcept nogil
         void (*sort_picks)(const void *order, int wide, Py_ssize_t n, int64_t rows, fo_pick *picks,
