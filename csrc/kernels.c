@@ -66,6 +66,9 @@
 #include "pairs.h"
 #include "coordinate.h"
 
+/* ---- integers only: once for both ---- */
+#include "feistel.h"
+
 /* ---- flushing of subnormals, for the calls that ask for it; the caller's setting comes back ---- */
 #if defined(__x86_64__) || defined(_M_X64)
 #include <xmmintrin.h>
@@ -229,4 +232,6 @@ const fo_kernels NAME(FO_ISA) = {
     .pairs_sweep = pairs_sweep,
     .pairs_copy = pairs_copy,
     .triangle = { &triangle_f32, &triangle_f64 },
+    .permute = permute,
+    .permute_walk = feistel_walk,
 };

@@ -43,6 +43,15 @@ typedef struct {
     void (*vector_add)(void *r, const void *x, double c, ptrdiff_t n);
 } fo_column_kernels;
 
+/* A run of elements of a keyed permutation (feistel.h): of `in`, else from `first` by `step`. */
+typedef struct {
+    const fo_permute *p;
+    const int64_t *in;
+    int64_t first, step;
+    void *out;
+    int wide, inverse;
+} fo_permute_job;
+
 typedef struct {
     const char *isa;
     fo_task step;                  /* ctx: const fo_job; pieces: blocks */
@@ -56,6 +65,8 @@ typedef struct {
     const fo_triangle_kernels *triangle[FO_WIDTHS];
     fo_task pairs_measure, pairs_products, pairs_combine, pairs_sweep, pairs_copy;    /* ctx: const fo_pairs_job; pieces: blocks */
     const fo_column_kernels *columns[FO_WIDTHS];
+    fo_task permute;               /* ctx: const fo_permute_job; pieces: elements */
+    uint64_t (*permute_walk)(const fo_permute *p, uint64_t x, int inverse);
 } fo_kernels;
 
 typedef struct {
