@@ -99,6 +99,7 @@ const fo_api *fo_get_api(void)
         .solver_stop = fo_stop,
         .solver_vector = fo_vector,
         .inverse_hessian = fo_inverse_hessian,
+        .start_inverse_hessian = fo_start_inverse_hessian,
         .many_ask = fo_many_ask,
         .many_tell = fo_many_tell,
         .many_run = fo_many_run,
@@ -135,6 +136,13 @@ const fo_api *fo_get_api(void)
         .permute_slice = fo_permute_slice,
         .permute_map = fo_permute_map,
         .alias = fo_alias,
+        .stamp_file = fo_stamp_file,
+        .outside = fo_outside,
+        .sort_picks = fo_sort_picks,
+        .read_rows = fo_read_rows,
+        .advise_rows = fo_advise_rows,
+        .csr_starts = fo_csr_starts,
+        .csr_rows = fo_csr_rows,
     };
     return &api;
 }

@@ -13,6 +13,7 @@
 #include "permute.h"
 #include "solve.h"
 #include "descent.h"
+#include "files.h"
 
 #if defined(__GNUC__)
 #define FO_VISIBLE __attribute__((visibility("default")))      /* looked up by name: threadpoolctl */
@@ -190,6 +191,7 @@ typedef struct {
     void (*solver_stop)(fo_solver *s, int status);
     void *(*solver_vector)(fo_solver *s, int place);
     void (*inverse_hessian)(fo_solver *s, void *out);
+    void (*start_inverse_hessian)(fo_solver *s, const void *a);
     int64_t (*many_ask)(fo_many *m, void *x, int64_t *rows);
     void (*many_tell)(fo_many *m, const double *f, const void *g);
     int (*many_run)(fo_many *m, fo_objective fun, void *user, int64_t step, int64_t budget, int threads);
@@ -228,6 +230,14 @@ typedef struct {
     void (*permute_slice)(const fo_permute *p, int64_t first, int64_t step, ptrdiff_t count, int wide, void *out, int threads);
     void (*permute_map)(const fo_permute *p, const int64_t *in, int64_t *out, ptrdiff_t count, int inverse, int threads);
     void (*alias)(const double *weights, int64_t n, uint64_t *threshold, int64_t *other, double *share, int64_t *work);
+    int (*stamp_file)(int fd, int64_t stamp[FO_STAMP]);                                              /* to csr_rows: files.h */
+    ptrdiff_t (*outside)(const void *order, int wide, ptrdiff_t n, int64_t rows);
+    void (*sort_picks)(const void *order, int wide, ptrdiff_t n, int64_t rows, fo_pick *picks, fo_pick *scratch);
+    int (*read_rows)(fo_read_job *job);
+    void (*advise_rows)(const fo_file *file, ptrdiff_t bytes, int64_t first, int64_t n);
+    int64_t (*csr_starts)(const fo_csr *m, const void *order, int wide, ptrdiff_t n, int64_t *starts);
+    void (*csr_rows)(const fo_csr *m, const void *order, int wide, ptrdiff_t n, const int64_t *starts, int out_wide, void *indptr,
+                     void *indices, char *data);
 } fo_api;
 const fo_api *fo_get_api(void);
 

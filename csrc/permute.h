@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { FO_PERMUTE_ROUNDS = 16, FO_PERMUTE_WORDS = 2 * FO_PERMUTE_ROUNDS };
+enum { FO_PERMUTE_ROUNDS = 24, FO_PERMUTE_WORDS = 2 * FO_PERMUTE_ROUNDS };
 
 typedef struct {
     uint64_t n;                                /* >= 1 */

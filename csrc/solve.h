@@ -134,6 +134,8 @@ int fo_solver_valid(const void *block, int64_t bytes);
 void fo_stop(fo_solver *s, int status);
 /* bfgs: the inverse Hessian as a full symmetric n x n matrix, up to date. */
 void fo_inverse_hessian(fo_solver *s, void *out);
+/* bfgs, before the first advance: H = a[n n], symmetric and positive definite, instead of a multiple of I. */
+void fo_start_inverse_hessian(fo_solver *s, const void *a);
 void fo_default_options(fo_options *o, int method, int width, int64_t n);
 
 /* A compiled objective: f, and the gradient to g. Vectors have the solver's width. */

@@ -7,6 +7,7 @@
 #include "solver.h"
 
 enum { AUTO, FUSED, BLAS };
+enum { GIVEN = 2 };                    /* m.bfgs.updated: the triangle holds what the caller gave, and no direction came from it yet */
 
 static void layout(plan *p)
 {
@@ -43,7 +44,12 @@ static void product(fo_solver *s, const fo_blas *blas, const void *g, void *u)
 
 static int direction(fo_solver *s, const fo_blas *blas)
 {
-    (void)blas;
+    if (s->m.bfgs.updated == GIVEN) {
+        space v = space_of(s);
+        product(s, blas, vec(s, FO_G), vec(s, FO_U));
+        vec_combine(&v, -1, vec(s, FO_U), 0, vec(s, FO_U), vec(s, FO_D));
+        s->m.bfgs.updated = 1;
+    }
     if (!s->m.bfgs.updated) steepest(s);
     else {
         space v = space_of(s);                           /* update() has written FO_D */
@@ -100,6 +106,13 @@ static void update(fo_solver *s, const fo_blas *blas)
     vec_combine(&v, -1, u, -wg, ns, d);
     vec_combine(&v, 1, d, -p.sg, w, d);
     s->m.bfgs.pending = 1;
+}
+
+void fo_start_inverse_hessian(fo_solver *s, const void *a)
+{
+    if (s->m.bfgs.fused) fo_triangle_pack(s->width, s->n, a, vec(s, FO_TRIANGLE));
+    else memcpy(vec(s, FO_TRIANGLE), a, (size_t)(s->n * s->n) * (s->width == FO_F32 ? 4 : 8));
+    s->m.bfgs.updated = GIVEN;
 }
 
 void fo_inverse_hessian(fo_solver *s, void *out)

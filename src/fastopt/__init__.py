@@ -6,11 +6,12 @@ from fastopt import _threads
 
 _threads.start()
 
-from fastopt import averaging, data, schedules  # noqa: E402
+from fastopt import averaging, checkpoint, data, schedules  # noqa: E402
 from fastopt._core.kernels import StepRecord  # noqa: E402
 from fastopt._info import __version__, build_info  # noqa: E402
 from fastopt._threads import get_num_threads, set_num_threads  # noqa: E402
 from fastopt._trees import flatten  # noqa: E402
+from fastopt.checkpoint import load, save  # noqa: E402
 from fastopt.data import Batches  # noqa: E402
 
 # Bound now, not late: the function has the name of its folder, which an import would bind instead.
@@ -61,15 +62,18 @@ __all__ = [
     "averaging",
     "build_info",
     "cg",
+    "checkpoint",
     "data",
     "flatten",
     "get_num_threads",
     "lasso",
     "lasso_path",
+    "load",
     "minimize",
     "minimize_many",
     "nn",
     "problems",
+    "save",
     "schedules",
     "scipy",
     "set_num_threads",

@@ -14,7 +14,6 @@ class Known(NamedTuple):
 
 
 TRAJECTORY = "asserts the counts and points of SciPy's own run"
-NO_HESS_INV0 = "fastopt's bfgs has no option hess_inv0 and says so"
 WORDS = "the same ValueError in other words, which name what came"
 
 KNOWN: tuple[Known, ...] = (
@@ -33,9 +32,6 @@ KNOWN: tuple[Known, ...] = (
         "test_optimize::TestOptimizeSimple::test_initial_step_scaling", r"DESIRED: array\(1.01\)",
         "asserts the length 1.01 of SciPy's first step; ours is 1 and lands on the minimum",
     ),
-    Known("test_optimize::TestOptimize*::test_bfgs_hess_inv0_neg", "unknown option 'hess_inv0'", NO_HESS_INV0),
-    Known("test_optimize::TestOptimize*::test_bfgs_hess_inv0_semipos", "unknown option 'hess_inv0'", NO_HESS_INV0),
-    Known("test_optimize::TestOptimize*::test_bfgs_hess_inv0_sanity", "unknown option 'hess_inv0'", NO_HESS_INV0),
     Known(
         "test_optimize::test_gh12513_trustregion_exact_infinite_loop", "unknown option 'subproblem_maxiter'",
         "an option of SciPy's subproblem solver, which ours does not have and says so",

@@ -386,6 +386,56 @@ cdef extern from "fastopt.h" nogil:
     ctypedef struct fo_permute:
         uint64_t n
 
+    ctypedef struct fo_file:
+        int fd
+        int64_t first
+        int64_t rows
+        int64_t start
+        int64_t used
+        int64_t stamp[5]
+
+    ctypedef struct fo_window:
+        int64_t first
+        int64_t stop
+        const char *data
+
+    ctypedef struct fo_pick:
+        int64_t row
+        int64_t place
+
+    ctypedef struct fo_read_job:
+        fo_file *files
+        int count
+        const fo_window *windows
+        int n_windows
+        Py_ssize_t bytes
+        const fo_pick *picks
+        int64_t first
+        Py_ssize_t n
+        char *out
+        char *scratch
+        Py_ssize_t room
+        int64_t tick
+        Py_ssize_t done
+        int file
+        int error
+
+    enum:
+        FO_READ_DONE
+        FO_READ_CLOSED
+        FO_READ_CHANGED
+        FO_READ_SHORT
+        FO_READ_FAILED
+
+    ctypedef struct fo_csr:
+        const void *indptr
+        const void *indices
+        int wide
+        const char *data
+        Py_ssize_t item
+        int64_t rows
+        int64_t stored
+
     # All calls into csrc, as pointers: runtime.pyx links csrc, the other modules borrow these.
     ctypedef struct fo_api:
         int (*get_num_threads)() noexcept nogil
@@ -419,6 +469,7 @@ cdef extern from "fastopt.h" nogil:
         void (*solver_stop)(fo_solver *s, int status) noexcept nogil
         void *(*solver_vector)(fo_solver *s, int place) noexcept nogil
         void (*inverse_hessian)(fo_solver *s, void *out) noexcept nogil
+        void (*start_inverse_hessian)(fo_solver *s, const void *a) noexcept nogil
         int64_t (*many_ask)(fo_many *m, void *x, int64_t *rows) noexcept nogil
         void (*many_tell)(fo_many *m, const double *f, const void *g) noexcept nogil
         int (*many_run)(fo_many *m, fo_objective fun, void *user, int64_t step, int64_t budget,
@@ -467,6 +518,16 @@ cdef extern from "fastopt.h" nogil:
                             int threads) noexcept nogil
         void (*alias)(const double *weights, int64_t n, uint64_t *threshold, int64_t *other, double *share,
                       int64_t *work) noexcept nogil
+        int (*stamp_file)(int fd, int64_t *stamp) noexcept nogil
+        Py_ssize_t (*outside)(const void *order, int wide, Py_ssize_t n, int64_t rows) noexcept nogil
+        void (*sort_picks)(const void *order, int wide, Py_ssize_t n, int64_t rows, fo_pick *picks,
+                           fo_pick *scratch) noexcept nogil
+        int (*read_rows)(fo_read_job *job) noexcept nogil
+        void (*advise_rows)(const fo_file *file, Py_ssize_t bytes, int64_t first, int64_t n) noexcept nogil
+        int64_t (*csr_starts)(const fo_csr *m, const void *order, int wide, Py_ssize_t n,
+                              int64_t *starts) noexcept nogil
+        void (*csr_rows)(const fo_csr *m, const void *order, int wide, Py_ssize_t n, const int64_t *starts,
+                         int out_wide, void *indptr, void *indices, char *data) noexcept nogil
 
     const fo_api *fo_get_api()
     const char *fo_isa_name(int i)

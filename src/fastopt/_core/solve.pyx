@@ -20,7 +20,8 @@ from libc.string cimport memcpy
 
 from fastopt._core.blas cimport blas
 from fastopt._core.csrc cimport (FO_BY_CALLBACK, FO_EVALUATE, FO_F32, FO_F64, FO_G, FO_GT, FO_HESSIAN, FO_HV,
-                                 FO_ITERATED, FO_MATRIX, FO_METHOD_newton, FO_METHOD_trust, FO_METHODS, FO_PAIRS,
+                                 FO_ITERATED, FO_MATRIX, FO_METHOD_bfgs, FO_METHOD_newton, FO_METHOD_trust,
+                                 FO_METHODS, FO_PAIRS,
                                  FO_PRECONDITION, FO_PRODUCT, FO_STOPPED, FO_V, FO_WANT_F, FO_WANT_G, FO_X, FO_XT, FO_Z,
                                  fo_blas, fo_objective, fo_options, fo_solver)
 from fastopt._core.runtime cimport api
@@ -650,6 +651,14 @@ cdef class Machine:
     def options(self):
         """All options of this run, with the values they have."""
         return all_options(&self.s.o)
+
+    def start_inverse_hessian(self, a):
+        """bfgs, before the first request: begin with `a`, which is symmetric and positive definite."""
+        cdef cnp.ndarray matrix = np.ascontiguousarray(a, self.type)
+        if self.s.o.method != FO_METHOD_bfgs or self.s.resume != 0 or matrix.ndim != 2 or (
+                matrix.shape[0] != self.n or matrix.shape[1] != self.n):
+            raise ValueError("a matrix of the size of x0 is taken by bfgs, before its first request")
+        api().start_inverse_hessian(self.s, cnp.PyArray_DATA(matrix))
 
     def inverse_hessian(self):
         """bfgs: the inverse Hessian, symmetric, with every update in it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from fastopt.cli.arguments import fraction, hidden_sizes, positive, whole, whole
 from fastopt.cli.errors import Mistake, first_line, listed, need
 from fastopt.cli.files import write_whole
 from fastopt.cli.prepare import PARTS, Prepared, add_data_arguments, prepare
-from fastopt.cli.training import Diverged, History, Score, train
+from fastopt.cli.resuming import Resumable, add_checkpoint_arguments, check_options
+from fastopt.cli.training import Course, Diverged, History, Score, spent, train
 
 __all__ = ["add_arguments", "run"]
 
@@ -28,10 +30,14 @@ and deviation; text columns become 0/1 features, missing numbers the training me
 classification when the target is text, true/false, or at most 20 different whole numbers with 5 rows a value
 or more; else regression. The weights kept are those of the epoch with the best validation score (accuracy,
 then loss; for a regression the loss); Ctrl-C stops the run and keeps them.
+With --checkpoint FILE a run may end at any moment, by Ctrl-C, kill -9 or loss of power: the same command with
+--resume goes on from the last save and ends as if nothing had been. Only --epochs may then be another (without
+--schedule), and what has no part in the result.
 --out DIR gets curve.png and model.safetensors. An earlier run there is replaced; a folder that holds anything
 else and no such run is refused.
 
   fastopt train data.csv --target price --hidden 256,128 --optimizer adamw --opt weight_decay=0.05
+  fastopt train data.csv --checkpoint run.safetensors --every 30s --resume
   fastopt train --optimizer sgd --opt momentum=0.9 --lr 0.1 --schedule warmup_cosine:warmup=0.1 --epochs 60
 """
 
@@ -100,6 +106,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     method.add_argument(
         "--threads", type=whole, metavar="N", help="for the library and, with threadpoolctl, for BLAS"
     )
+    add_checkpoint_arguments(parser)
     result = parser.add_argument_group("result")
     result.add_argument(
         "--out", type=Path, default=Path("fastopt-run"), metavar="DIR", help="default fastopt-run"
@@ -110,6 +117,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     out = report.console()
     need("matplotlib", "drawing the picture")
+    check_options(args)
     replaced = check_folder(args.out)
     set_threads(args.threads)
     fields = choices.parse_fields(args.opt, "--opt")
@@ -129,10 +137,25 @@ def run(args: argparse.Namespace) -> int:
     lr = args.lr if args.lr is not None else choices.default_lr(optimizer(None))
     schedule: Any = choices.build_schedule(args.schedule, lr, total) if args.schedule else None
     opt = optimizer(lr if schedule is None else schedule)
+    course = Course()
+    resumable = None
+    if args.checkpoint is not None:
+        resumable = Resumable(args, data, course, model=model, opt=opt, batches=batches)
+    resumed = resumable is not None and args.resume and resumable.resume()
     if not args.quiet:
-        report.print_pairs(out, heading(args, data, model, fields, lr, batches))
+        rows = heading(args, data, model, fields, lr, batches)
+        if resumed:
+            rows.append(("resumed", f"{args.checkpoint}, after {course.history.steps} steps"))
+        report.print_pairs(out, rows)
         out.print()
-    with report.Progress(out, args.epochs, len(batches), data.is_classes, args.quiet) as progress:
+
+    def after_epoch() -> None:
+        if resumable is not None:
+            over = len(course.history.validation) >= args.epochs or spent(course.history, args.early_stopping)
+            resumable.finish() if over else resumable.after_epoch()
+
+    progress = report.Progress(out, args.epochs, len(batches), data.is_classes, args.quiet)
+    with progress, resumable.held() if resumable is not None else nullcontext():
         try:
             history = train(
                 model, opt, batches,
@@ -140,7 +163,8 @@ def run(args: argparse.Namespace) -> int:
                 args.epochs,
                 patience=args.early_stopping, averaged=average is not None,
                 on_epoch=(lambda s: schedule.update(s.loss)) if hasattr(schedule, "update") else None,
-                show=progress.show, done=progress.done,
+                show=progress.show, done=progress.done, course=course,
+                after_step=resumable.after_step if resumable is not None else None, after_epoch=after_epoch,
             )  # fmt: skip
         except Diverged as lost:
             raise Mistake(f"the run diverged: {lost}; {remedy(args, lr, optimizer)}") from None
@@ -318,6 +342,7 @@ def tell(
         )
         out.print(
             f"Stopped by Ctrl-C in epoch {len(history.validation) + 1} of {args.epochs}; kept {kept}.\n"
+            + ("The same command with --resume goes on.\n" if args.checkpoint is not None else "")
         )
     total = sum(history.times.values())
     rows = []

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Diverged", "History", "Score", "score", "train"]
+__all__ = ["Course", "Diverged", "History", "Score", "score", "train"]
 
 DIVERGED = 1e6  # a loss this many times its first value is lost, finite or not
 REFRESH = 0.1  # seconds between two signs of life
@@ -72,6 +72,32 @@ class History:
     stopped_early: bool = False
 
 
+@dataclass
+class Course:
+    """Where a run stands between two steps, beside model, optimizer and batches: what `train` goes on from."""
+
+    history: History = field(default_factory=History)
+    kept: np.ndarray | None = None  # weights of the best epoch
+    best: tuple[float, float] = (math.inf, math.inf)
+    first: float = math.nan  # loss of the very first batch
+    total: float = 0.0  # of the epoch under way: losses times rows, rows, steps
+    samples: int = 0
+    count: int = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Arrays and plain values, as a checkpoint takes them."""
+        state = {name: getattr(self, name) for name in ("kept", "best", "first", "total", "samples", "count")}
+        return state | {"history": asdict(self.history)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state; nothing is changed if it is none."""
+        told = dict(state)
+        history = History(**told.pop("history"))
+        history.validation = [Score(**score) for score in history.validation]  # type: ignore[arg-type]
+        fresh = Course(history, **told)
+        self.__dict__.update(fresh.__dict__)
+
+
 def train(
     model: Any,
     opt: Any,
@@ -85,6 +111,9 @@ def train(
     on_epoch: Callable[[Score], None] | None = None,
     show: Callable[[int, int, float, History], None] | None = None,
     done: Callable[[int, History], None] | None = None,
+    course: Course | None = None,
+    after_step: Callable[[], None] | None = None,
+    after_epoch: Callable[[], None] | None = None,
 ) -> History:
     """Train `model` in place; Ctrl-C ends it early, and the best weights so far are in the model either way.
 
@@ -104,19 +133,22 @@ def train(
         Called about ten times a second with epoch, step in the epoch, loss of the batch, history.
     done : callable, optional
         Called after every epoch with its number from 0 and the history.
+    course : Course, optional
+        Where to go on; kept up to date. A run that goes on needs model, optimizer and batches as they were.
+    after_step, after_epoch : callable, optional
+        Called when everything stands still, after each step and each epoch: the moments to save a checkpoint.
 
     Raises
     ------
     Diverged
         At the first step whose loss is not finite or beyond 10^6 times its start.
     """
-    history = History()
-    kept: np.ndarray | None = None
-    best = (math.inf, math.inf)
+    course = Course() if course is None else course
+    history = course.history
     try:
         with np.errstate(all="ignore"):  # what overflows is found by the check of the loss
-            for epoch in range(epochs):
-                _epoch(model, opt, batches, history, epoch, show)
+            while (epoch := len(history.validation)) < epochs and not spent(history, patience):
+                _epoch(model, opt, batches, course, epoch, show, after_step)
                 start = perf_counter()
                 if averaged:
                     with opt.averaged():
@@ -124,9 +156,9 @@ def train(
                 else:
                     result, weights = judge(), model.vector
                 place = rank(result)
-                if place < best or kept is None:
+                if place < course.best or course.kept is None:
                     # A new array, never a copy into the old one: Ctrl-C finds one whole or the other.
-                    kept, best, history.best = weights.copy(), place, epoch
+                    course.kept, course.best, history.best = weights.copy(), place, epoch
                 history.validation.append(result)
                 if not math.isfinite(result.loss):
                     raise Diverged(history.steps, result.loss, history.losses[0])
@@ -135,30 +167,37 @@ def train(
                     on_epoch(result)
                 if done is not None:
                     done(epoch, history)
-                if patience is not None and history.best is not None and epoch - history.best >= patience:
-                    history.stopped_early = True
-                    break
+                if after_epoch is not None:
+                    after_epoch()
+        history.stopped_early = spent(history, patience)
     except KeyboardInterrupt:
         history.interrupted = True
-    if kept is not None:
-        model.vector[...] = kept
+    if course.kept is not None:
+        model.vector[...] = course.kept
     return history
+
+
+def spent(history: History, patience: int | None) -> bool:
+    """Whether so many epochs have brought nothing better that the run ends."""
+    return (
+        patience is not None
+        and history.best is not None
+        and len(history.validation) - 1 - history.best >= patience
+    )
 
 
 def _epoch(
     model: Any,
     opt: Any,
     batches: Iterable[Any],
-    history: History,
+    course: Course,
     epoch: int,
     show: Callable[[int, int, float, History], None] | None,
+    after_step: Callable[[], None] | None,
 ) -> None:
-    """One pass over the batches. Nothing here but three looks at the clock and one comparison a step."""
-    times = history.times
-    in_batches = in_passes = in_steps = total = 0.0
-    samples = count = 0
-    first = history.losses[0] if history.losses else math.nan
-    limit = DIVERGED * max(1.0, first) if history.losses else math.inf
+    """One pass over the batches, or what is left of it. Nothing here but looks at the clock and sums a step."""
+    history, times = course.history, course.history.times
+    limit = math.inf if math.isnan(course.first) else DIVERGED * max(1.0, course.first)
     clock = perf_counter
     before = clock()
     shown = before
@@ -166,30 +205,31 @@ def _epoch(
         begin = clock()
         loss, grads = model.loss_and_grads(xb, yb)
         if not loss <= limit or loss == math.inf:  # a NaN fails it too
-            raise Diverged(history.steps + count + 1, loss, loss if math.isnan(first) else first)
+            raise Diverged(history.steps + 1, loss, loss if math.isnan(course.first) else course.first)
         middle = clock()
         try:
             opt.step(grads)
         except FloatingPointError:
-            raise Diverged(history.steps + count + 1, math.nan, first) from None
+            raise Diverged(history.steps + 1, math.nan, course.first) from None
         end = clock()
-        if count == 0 and not history.losses:
-            first, limit = loss, DIVERGED * max(1.0, loss)
-        in_batches += begin - before
-        in_passes += middle - begin
-        in_steps += end - middle
-        total += loss * len(xb)
-        samples += len(xb)
-        count += 1
+        if history.steps == 0:
+            course.first, limit = loss, DIVERGED * max(1.0, loss)
+        times["batches"] += begin - before
+        times["forward-backward"] += middle - begin
+        times["step"] += end - middle
+        course.total += loss * len(xb)
+        course.samples += len(xb)
+        course.count += 1
+        history.samples += len(xb)
+        history.steps += 1
         if show is not None and end - shown >= REFRESH:
             shown = end
-            show(epoch, count, loss, history)
+            show(epoch, course.count, loss, history)
+            end = clock()
+        if after_step is not None:
+            after_step()
             end = clock()
         before = end
-    times["batches"] += in_batches
-    times["forward-backward"] += in_passes
-    times["step"] += in_steps
-    history.samples += samples
-    history.steps += count
-    history.losses.append(total / samples)
+    history.losses.append(course.total / course.samples)
+    course.total, course.samples, course.count = 0.0, 0, 0
     history.seconds.append(times["batches"] + times["forward-backward"] + times["step"])

@@ -34,16 +34,31 @@ class Blocks(Strategy):
 
     Notes
     -----
-    How much mixing does a training run need? Where rows lie in random order, none. Where they lie sorted
-    by class, the worst case, accuracy depends on the share of all rows that the buffer holds.
-    MEASURED
+    How much mixing does a training run need? Where rows lie in random order, none. The worst case are rows
+    sorted by class. So measured (``bench/mixing.py``: the digits, softmax regression, 20 epochs, 48 blocks of
+    30 rows; accuracy on rows left out, mean of 10 seeds, standard deviations 0.002 to 0.02):
+
+    ==============================  ==========  ==========
+    order                           step 0.5    step 2
+    ==============================  ==========  ==========
+    none, sorted by class           0.847       0.828
+    buffer of 2 % (one block)       0.949       0.944
+    buffer of 8 %                   0.950       0.948
+    buffer of 33 %                  0.954       0.961
+    ``"once"``                      0.957       0.964
+    ``"epoch"``                     0.958       0.968
+    ==============================  ==========  ==========
+
+    Blocks in random order win back nine tenths of what sorting costs even if each block is of one class; a
+    buffer of a third of the rows nearly all of it; small steps forgive more than large ones.
 
     The order is computed as it is read: memory is that of one buffer, `8 block buffer` bytes at most, whatever
     the number of rows (and constant for buffers of more than :math:`2^{22}` rows).
 
     Source: L. Xu, S. Qiu, B. Yuan, J. Jiang, C. Renggli, S. Gan, K. Kara, G. Li, J. Liu, W. Wu, J. Ye and C.
     Zhang, *In-database machine learning with CorgiPile: stochastic gradient descent without full data shuffle*,
-    SIGMOD 2022, section 4 (there: blocks without replacement, a buffer of `n` blocks).
+    SIGMOD 2022, section 4 (there blocks are drawn without replacement into
+    a buffer of `n`).
 
     Examples
     --------

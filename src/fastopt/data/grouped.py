@@ -15,7 +15,7 @@ __all__ = ["Grouped", "Stratified"]
 
 
 def sorted_by(keys: np.ndarray, count: int) -> np.ndarray:
-    """Places in the order of keys 0 .. count - 1, equal ones as they lie. NumPy sorts 16 bits by counting, much faster."""
+    """Places in the order of keys 0 .. count - 1, equal ones as they lie; 16 bits are sorted by counting, faster."""
     return np.argsort(keys.astype(np.uint16) if count <= 2**16 else keys, kind="stable")
 
 
@@ -81,8 +81,9 @@ class Stratified(Strategy):
         at = np.where(over < 0, k, before[kind] + over) % batches
         at[over >= left[kind]] = batches
         batch = np.empty(n, np.int64)
-        batch[by_class] = turn[at]
-        return mixed[sorted_by(batch, batches + 1)]
+        batch[mixed[by_class]] = turn[at]
+        mixed = _shuffle.permutation(n, bits)  # anew: which batch a row is in hangs on its place in the other
+        return mixed[sorted_by(batch[mixed], batches + 1)]
 
     def _last_batch(
         self, sizes: np.ndarray, n: int, batches: int, rest: int, bits: np.random.BitGenerator

@@ -203,9 +203,11 @@ def as_strategy(shuffle: Any) -> Strategy:
         return Sequential()
     if isinstance(shuffle, (list, tuple, np.ndarray)):
         return Rows(shuffle)
-    if callable(getattr(shuffle, "order", None)) and callable(getattr(shuffle, "length", None)):
+    if isinstance(shuffle, type):
+        pass  # a strategy that was not made yet, most likely
+    elif callable(getattr(shuffle, "order", None)) and callable(getattr(shuffle, "length", None)):
         return shuffle
-    if callable(shuffle) and not isinstance(shuffle, type):
+    elif callable(shuffle):
         return Computed(shuffle)
     raise ValueError(
         f"shuffle is {shuffle!r}; one of {', '.join(map(repr, SHUFFLES))}, a strategy of fastopt.data, an array of "

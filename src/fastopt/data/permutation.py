@@ -60,7 +60,7 @@ class Permutation(Lazy):
     Notes
     -----
     **Keyed.** With :math:`p = \lceil \lceil\log_2 n\rceil / 2 \rceil` an index is the pair
-    :math:`x = r\,2^p + l`, :math:`r < m = \lceil n / 2^p \rceil`. Sixteen rounds alternate
+    :math:`x = r\,2^p + l`, :math:`r < m = \lceil n / 2^p \rceil`. 24 rounds alternate
 
     .. math::
 

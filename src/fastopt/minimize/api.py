@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fastopt._core import solve
-from fastopt.minimize.methods import NEED_HESSIAN, NEED_PRODUCT, method_name, split_options
+from fastopt.minimize.methods import NEED_HESSIAN, NEED_PRODUCT, method_name, split_options, start_hessian
 from fastopt.minimize.objective import Objective
 from fastopt.minimize.point import Point
 from fastopt.minimize.result import Reason, empty_result, make_result, show, warn
@@ -68,9 +68,9 @@ def minimize(
         ``ftol``, ``xtol`` (or ``xrtol``), ``ftarget``, ``fmin``, ``maxiter``, ``maxfev`` (or ``maxfun``), ``variant``,
         ``threads``, ``disp``, ``return_all``. Line searches: ``search`` ("backtracking", "wolfe", "hager_zhang"),
         ``c1``, ``c2``, ``eps_f``, ``max_trials`` (or ``maxls``), ``first_step``, ``max_step``. cg: ``restart``,
-        ``powell``, ``preconditioner``. lbfgs, bb: ``memory`` (or ``maxcor``). Trust regions: ``initial_trust_radius``,
-        ``max_trust_radius``, ``eta``. Differences: ``eps``, ``finite_diff_rel_step``,
-        ``workers`` (SciPy 1.16 and later).
+        ``powell``, ``preconditioner``. bfgs: ``hess_inv0``, positive definite, (n, n). lbfgs, bb: ``memory`` (or
+        ``maxcor``). Trust regions: ``initial_trust_radius``, ``max_trust_radius``, ``eta``. Differences: ``eps``,
+        ``finite_diff_rel_step``, ``workers`` (SciPy 1.16 and later).
 
     Returns
     -------
@@ -110,6 +110,9 @@ def minimize(
     point = Point(owner, x0)
     objective = Objective(owner, fun, args, jac, hess, hessp, point, name, outside)
     machine = solve.Machine(point.vector, name, fields)
+    if "hess_inv0" in outside:
+        vector = point.vector
+        machine.start_inverse_hessian(start_hessian(owner, outside["hess_inv0"], vector.size, vector.dtype))
     points = [point.tree(point.vector)] if outside.get("return_all") else None
     try:
         objective.run(machine, reporter(point, callback, points))

@@ -7,10 +7,14 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
 from fastopt._checks import check_choice, check_integer, check_number
 from fastopt._core import runtime, solve
 
-__all__ = ["NEED_HESSIAN", "NEED_PRODUCT", "OUTSIDE", "method_name", "split_options"]
+__all__ = ["NEED_HESSIAN", "NEED_PRODUCT", "OUTSIDE", "method_name", "split_options", "start_hessian"]
 
 #: SciPy's spellings, in small letters, of what goes by another name here.
 ALIASES = {
@@ -137,7 +141,16 @@ OPTIONS: dict[str, tuple[str, Callable[[str, str, Any], Any], frozenset[str]]] =
 }
 PRECONDITIONED = frozenset({"cg", "newton_cg"})
 #: Options that stay in Python.
-OUTSIDE = ("variant", "preconditioner", "disp", "return_all", "eps", "finite_diff_rel_step", "workers")
+OUTSIDE = (
+    "variant",
+    "preconditioner",
+    "hess_inv0",
+    "disp",
+    "return_all",
+    "eps",
+    "finite_diff_rel_step",
+    "workers",
+)
 
 
 def split_options(
@@ -171,6 +184,8 @@ def split_options(
                 fields["precondition"] = 1
                 outside[name] = value
             else:
+                if name == "hess_inv0":
+                    _check_use(owner, method, name, frozenset({"bfgs"}))
                 outside[name] = value
             continue
         field, check, users = row
@@ -189,6 +204,29 @@ def split_options(
                     f"{small} < {large} is wanted"
                 )
     return fields, outside
+
+
+def start_hessian(owner: str, value: Any, n: int, dtype: Any) -> NDArray[Any]:
+    """The option hess_inv0: a symmetric positive definite (n, n) matrix, rounded to the width of x0."""
+    try:
+        found = np.asarray(value)
+        matrix = found.astype(
+            dtype, order="C", copy=True, casting="same_kind" if found.dtype.kind in "fc" else "unsafe"
+        )
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{owner}: hess_inv0 cannot be read as a real matrix ({error})") from None
+    if matrix.shape != (n, n):
+        raise ValueError(f"{owner}: hess_inv0 has shape {matrix.shape}; ({n}, {n}) is wanted")
+    if not np.isfinite(matrix).all():
+        raise ValueError(f"{owner}: hess_inv0 holds NaN or Inf")
+    size = float(np.abs(matrix).max(initial=0))
+    if not np.allclose(matrix, matrix.T, rtol=0, atol=8 * float(np.finfo(dtype).eps) * size):
+        raise ValueError(f"{owner}: hess_inv0 is not symmetric; the inverse of a Hessian is")
+    try:
+        scipy.linalg.cholesky(matrix.astype(np.float64), lower=True)
+    except scipy.linalg.LinAlgError:
+        raise ValueError(f"{owner}: 'hess_inv0' matrix isn't positive definite.") from None
+    return matrix
 
 
 def _check_use(owner: str, method: str, name: str, users: frozenset[str]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import zlib
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
 from fastopt._trees import flatten_tree
+from fastopt.checkpoint.atomic import replacing, write_all
 from fastopt.nn.layers import chain_shapes, layer_from, named_shapes
 from fastopt.nn.losses import loss_from
 from fastopt.nn.model import Sequential
@@ -64,7 +64,9 @@ def save(path: str | os.PathLike[str], model: Sequential, meta: dict[str, Any] |
     arrays = {name: np.ascontiguousarray(leaf) for name, leaf in zip(paths, leaves, strict=True)}
     crc = _checksum(text, list(arrays.values()))
     header = {"format": FORMAT, "version": VERSION, "model": text, "crc32": crc}
-    _write_whole(path, to_bytes(arrays, metadata=header))
+    data = to_bytes(arrays, metadata=header)
+    with replacing(path) as file:
+        write_all(file, data)
 
 
 def load(path: str | os.PathLike[str]) -> Sequential:
@@ -137,24 +139,3 @@ def _checksum(text: str, arrays: list[np.ndarray]) -> str:
     for array in arrays:
         crc = zlib.crc32(array.astype(array.dtype.newbyteorder("<"), copy=False).data, crc)
     return str(crc)
-
-
-def _write_whole(path: str | os.PathLike[str], data: bytes) -> None:
-    """Replace a file: at any moment the path holds the old one or the new one whole; on return, the new."""
-    target = Path(os.path.realpath(path))  # a link stays a link
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    if hasattr(os, "O_DIRECTORY"):  # the name, too, must be on disk
-        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

@@ -175,10 +175,10 @@ class Sequential:
                 total += self.loss_function.evaluate(plan.z, target, None) * len(x[rows])
         return total / len(x)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Copies of the parameters and of the state of each dropout generator, by path."""
+    def state_dict(self, copy: bool = True) -> dict[str, Any]:
+        """Copies of the parameters (or the arrays themselves), and the state of each dropout generator, by path."""
         return {
-            "params": map_tree(np.copy, self.params),
+            "params": map_tree(np.copy, self.params) if copy else self.params,
             "dropout": {path: rng.bit_generator.state for path, rng in self._generators.items()},
         }
 
