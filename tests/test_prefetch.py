@@ -1,6 +1,7 @@
 """Prefetch: the same batches, bounded memory, an end at every exit."""
 
 import gc
+import itertools
 import os
 import signal
 import subprocess
@@ -106,7 +107,7 @@ def test_kept_batches_stay_as_they_are():
     kept = list(fo.Batches(X, size=10, rng=1, prefetch=True))
     expected = list(fo.Batches(X, size=10, rng=1))
     assert all(map(np.array_equal, kept, expected))
-    assert not any(np.shares_memory(a, b) for a, b in zip(kept, kept[1:], strict=False))
+    assert not any(np.shares_memory(a, b) for a, b in itertools.pairwise(kept))
 
 
 @pytest.mark.parametrize("ahead", [True, 1, 4])

@@ -165,7 +165,8 @@ class Batches:
             f"{source.dtype} {source.array.shape}" if isinstance(source, Source) else repr(source)
             for source in sources
         )
-        self._rank, self._ranks, self._limit = 0, 1, None
+        self._rank, self._ranks = 0, 1
+        self._limit: int | None = None
         self._epoch = 0  # of the pass in _pass, or of the one that comes next
         self._start = 0  # where it begins
         self._pass: Pass | Foreground | None = None
