@@ -175,9 +175,9 @@ def test_a_sparse_source():
 
 
 WRONG = {
-    "rows": (lambda i: np.zeros((3, 2)), ValueError, r"arrays\[0\].take gave shape \(3, 2\) for 5 indices"),
-    "scalar": (lambda i: 3.0, ValueError, r"shape \(\)"),
-    "objects": (lambda i: np.array([None] * len(i)), TypeError, "dtype object"),
+    "rows": (lambda i: np.zeros((3, 2)), ValueError, r"arrays\[0\]"),
+    "scalar": (lambda i: 3.0, (TypeError, ValueError), r"arrays\[0\]"),
+    "objects": (lambda i: np.array([[None, 1]] * len(i)), TypeError, r"arrays\[0\]"),
     "raises": (lambda i: 1 / 0, ZeroDivisionError, "division"),
 }
 
@@ -185,9 +185,17 @@ WRONG = {
 @pytest.mark.parametrize("prefetch", [False, True])
 @pytest.mark.parametrize("case", WRONG)
 def test_a_source_that_gives_something_else(case, prefetch):
+    """Right for single rows, by which sources are looked at when they are handed in; then wrong."""
     take, error, message = WRONG[case]
-    source = type("Source", (), {"__len__": lambda self: 20, "take": lambda self, i: take(i)})()
-    batches = fo.Batches(source, size=5, prefetch=prefetch)
+
+    class Source:
+        def __len__(self):
+            return 20
+
+        def take(self, indices):
+            return np.zeros((len(indices), 2)) if len(indices) <= 1 else take(indices)
+
+    batches = fo.Batches(Source(), size=5, prefetch=prefetch)
     it = iter(batches)
     for _ in range(2):
         with pytest.raises(error, match=message):
@@ -204,7 +212,7 @@ def test_advice_comes_before_the_rows():
             self.told = stop
 
         def take(self, indices):
-            assert self.told > indices.max()
+            assert self.told > indices.max() or len(indices) == 1  # one row: what it is looked at by
             return super().take(indices)
 
     source = Advised(1000)

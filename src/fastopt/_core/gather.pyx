@@ -335,8 +335,10 @@ cdef class Gather:
         cdef char **out = few
         cdef fo_gathering job
         cdef bint in_order = order is None
-        cdef list batch, casts = [], _held
+        cdef list batch, casts = None, _held
         cdef Py_ssize_t i
+        if not self.threadable:
+            casts = []
         if self.count > 8:
             out = <char **> PyMem_Calloc(self.count, sizeof(char *))
             if out == NULL:
@@ -354,10 +356,11 @@ cdef class Gather:
         finally:
             if out != few:
                 PyMem_Free(out)
-        for array, packed, factor in casts:
-            cnp.PyArray_CopyInto(array, packed)
-            if factor is not None:
-                np.multiply(array, factor, out=array)
+        if casts is not None:
+            for array, packed, factor in casts:
+                cnp.PyArray_CopyInto(array, packed)
+                if factor is not None:
+                    np.multiply(array, factor, out=array)
         if self.foreign:
             indices = np.arange(first, first + n) if in_order else order[first:first + n]
             for i in range(self.count):
@@ -406,6 +409,7 @@ cdef class Reader:
     cdef object order
     cdef readonly Py_ssize_t entries, rows, size
     cdef readonly bint pad
+    cdef cnp.ndarray whole                  # order, if it is an array
     cdef tuple piece                        # the entries looked at last, and the number of their first
 
     def __init__(self, Gather gather, order, Py_ssize_t entries, Py_ssize_t rows, Py_ssize_t size, bint pad):
@@ -416,7 +420,7 @@ cdef class Reader:
         self.pad = pad
         self.order = order
         if isinstance(order, np.ndarray):
-            self.order = checked(order, entries, rows)
+            self.order = self.whole = checked(order, entries, rows)
             self.piece = (self.order, 0)
 
     cdef tuple find(self, Py_ssize_t first, Py_ssize_t n):
@@ -448,13 +452,15 @@ cdef class Reader:
                      checked(self.order[0:stop], stop, self.rows))
         return np.concatenate([whole[0], np.resize(whole[1], rest)])
 
-    def batch(self, Py_ssize_t number):
+    cpdef object batch(self, Py_ssize_t number):
         cdef Py_ssize_t first = number * self.size
         cdef Py_ssize_t n = min(self.size, self.entries - first)
         if self.padded(number):
             return self.gather.take(self.filled(first), 0, self.size, self.size)
         if self.order is None:
             return self.gather.take(None, first, n, self.size)
+        if self.whole is not None:
+            return self.gather.take(self.whole, first, n, self.size)
         cdef tuple piece = self.find(first, n)
         return self.gather.take(<cnp.ndarray> piece[0], first - <Py_ssize_t> piece[1], n, self.size)
 
@@ -667,7 +673,7 @@ cdef class Pass:
                 self.begin(reader, self.taken + len(group.batches) - group.at)
             else:                                   # at the beginning, or what follows could not be begun
                 reader.check()
-                batch = (<Reader> reader).batch(self.first + self.taken * self.leap)
+                batch = (<Reader> self.reader).batch(self.first + self.taken * self.leap)
                 self.taken += 1
                 self.begin(reader, self.taken)
             return batch
