@@ -26,7 +26,11 @@ SIZE = 128
 SHAPES = [(60_000, 784), (1_000_000, 32)]
 FETCH = 16
 OURS, FLOOR, FLOOR_FETCH = "fastopt", "C loop", "C loop, fetching ahead"
+AHEAD, PIXELS = "fastopt, prefetch", "fastopt, bytes scaled to float32"
+GIVEN, GIVEN_FLOOR = "fastopt, order given", "C loop, fetching ahead, order given"
+GIVEN_AHEAD, SKLEARN = "fastopt, prefetch, order given", "sklearn shuffle, gen_batches"
 FANCY, TAKE, LOADER = "NumPy X[order]", "NumPy take(out=)", "torch DataLoader"
+LOADER_2 = "torch DataLoader, 2 workers"
 
 Epoch = Callable[[], float]
 Record = dict[str, Any]
@@ -47,12 +51,20 @@ def contestants(X: np.ndarray, part: int) -> dict[str, Epoch]:
     starts = range(0, n, SIZE)
     buffers = np.zeros((2, SIZE, width), np.float32)
     batches = fo.Batches(X, size=SIZE, rng=0)
+    ahead = fo.Batches(X, size=SIZE, rng=0, prefetch=True)
+    order = shuffle.permutation(n, np.random.PCG64(0))
+    given = fo.Batches(X, size=SIZE, shuffle=order)
+    given_ahead = fo.Batches(X, size=SIZE, shuffle=order, prefetch=True)
+    scaled = fo.Batches((X * 255).astype(np.uint8), size=SIZE, shuffle=order, dtype=np.float32, scale=1 / 255)
     rng = np.random.default_rng(0)
     bits = np.random.PCG64(0)
 
-    def ours() -> None:
-        for _ in batches:
-            pass
+    def over(some: fo.Batches) -> Callable[[], None]:
+        def run() -> None:
+            for _ in some:
+                pass
+
+        return run
 
     def floor(distance: int) -> Callable[[], None]:
         return lambda: gather.copy_rows(X, buffers, shuffle.permutation(n, bits), distance)
@@ -69,17 +81,38 @@ def contestants(X: np.ndarray, part: int) -> dict[str, Epoch]:
             X.take(rows, axis=0, out=buffers[0, : len(rows)], mode="clip")  # other modes copy once more
 
     field = {
-        OURS: timed(ours),
+        OURS: timed(over(batches)),
+        AHEAD: timed(over(ahead)),
+        GIVEN: timed(over(given)),
+        GIVEN_AHEAD: timed(over(given_ahead)),
+        GIVEN_FLOOR: timed(lambda: gather.copy_rows(X, buffers, order, FETCH if width < 256 else 2)),
+        PIXELS: timed(over(scaled)),
         FLOOR: timed(floor(0)),
         FLOOR_FETCH: timed(floor(FETCH if width < 256 else 2)),
         FANCY: timed(fancy),
         TAKE: timed(take),
     }
     try:
+        field[SKLEARN] = timed(sklearn_epoch(X))
+    except ImportError:
+        print("scikit-learn is not installed: left out")
+    try:
         field.update(torch_contestants(X, part))
     except ImportError:
         print("torch is not installed: left out")
     return field
+
+
+def sklearn_epoch(X: np.ndarray) -> Callable[[], None]:
+    from sklearn.utils import gen_batches
+    from sklearn.utils import shuffle as shuffled
+
+    def run() -> None:
+        rows = shuffled(X, random_state=0)
+        for part in gen_batches(len(X), SIZE):
+            rows[part]
+
+    return run
 
 
 def torch_contestants(X: np.ndarray, part: int) -> dict[str, Epoch]:
@@ -88,14 +121,17 @@ def torch_contestants(X: np.ndarray, part: int) -> dict[str, Epoch]:
 
     torch.set_num_threads(1)
     data = torch.from_numpy(X)
-    loader = DataLoader(TensorDataset(data), batch_size=SIZE, shuffle=True)
+    loaders = {
+        workers: DataLoader(TensorDataset(data), batch_size=SIZE, shuffle=True, num_workers=workers)
+        for workers in (0, 2)
+    }
 
     def whole() -> None:
         order = torch.randperm(len(X))
         for start in range(0, len(X), SIZE):
             data.index_select(0, order[start : start + SIZE])
 
-    def scaled() -> float:
+    def scaled(loader: DataLoader) -> float:
         """The order and the first batch, then `part` batches, which stand for all the others."""
         begin = time.perf_counter()
         batches = iter(loader)
@@ -104,7 +140,11 @@ def torch_contestants(X: np.ndarray, part: int) -> dict[str, Epoch]:
         count = sum(1 for _ in itertools.islice(batches, part))
         return first - begin + (time.perf_counter() - first) * (len(loader) - 1) / count
 
-    return {"torch randperm, index_select": timed(whole), LOADER: scaled}
+    return {
+        "torch randperm, index_select": timed(whole),
+        LOADER: lambda: scaled(loaders[0]),
+        LOADER_2: lambda: scaled(loaders[2]),
+    }
 
 
 def compete(shape: tuple[int, int], turns: int, part: int) -> list[Record]:
@@ -141,7 +181,13 @@ def verdicts(records: list[Record]) -> list[Record]:
         wanted = [
             (FLOOR, OURS, 0.95),
             (FLOOR_FETCH, OURS, 0.95),
-            (OURS, "fastopt, two threads", 1.0),
+            (GIVEN_FLOOR, GIVEN, 0.95),
+            (GIVEN, GIVEN_AHEAD, 1.6),
+            (OURS, AHEAD, 1.0),
+            # of bytes: a quarter is read, all of it written; 5/8 of the floor's, which reads and writes floats
+            (GIVEN_FLOOR, PIXELS, 1 / (1.2 * 5 / 8)),
+            (SKLEARN, OURS, 1.0),
+            (LOADER_2, OURS, 20.0),
             (TAKE, OURS, 1.0),
             (FANCY, OURS, 1.0 if wide else 2.0),
             (LOADER, OURS, 10.0 if wide else 80.0),
