@@ -52,8 +52,8 @@ class Blocks(Strategy):
     Blocks in random order win back nine tenths of what sorting costs even if each block is of one class; a
     buffer of a third of the rows nearly all of it; small steps forgive more than large ones.
 
-    The order is computed as it is read: memory is that of one buffer, `8 block buffer` bytes at most, whatever
-    the number of rows (and constant for buffers of more than :math:`2^{22}` rows).
+    The order is computed as it is read. The row numbers of one buffer are kept, or of buffers with more than
+    :math:`2^{22}` rows none, so memory does not grow with the number of rows.
 
     Source: L. Xu, S. Qiu, B. Yuan, J. Jiang, C. Renggli, S. Gan, K. Kara, G. Li, J. Liu, W. Wu, J. Ye and C.
     Zhang, *In-database machine learning with CorgiPile: stochastic gradient descent without full data shuffle*,
