@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 import fastopt as fo
-from fastopt._core import shuffle
+from fastopt._core import gather, shuffle
 
 SIZE = 128
 SHAPES = [(60_000, 784), (1_000_000, 32)]
@@ -55,7 +55,7 @@ def contestants(X: np.ndarray, part: int) -> dict[str, Epoch]:
             pass
 
     def floor(distance: int) -> Callable[[], None]:
-        return lambda: shuffle.copy_rows(X, buffers, shuffle.permutation(n, bits), distance)
+        return lambda: gather.copy_rows(X, buffers, shuffle.permutation(n, bits), distance)
 
     def fancy() -> None:
         order = rng.permutation(n)

@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include "threads.h"
 #include "shuffle.h"
+#include "gather.h"
+#include "ahead.h"
 #include "permute.h"
 #include "solve.h"
 #include "descent.h"
@@ -170,11 +172,15 @@ typedef struct {
     int64_t (*count_nonfinite)(const fo_tensor *t);
     void (*floor)(int width, void *const *written, int n_written, const void *read, int twice, ptrdiff_t n, int threads, int repeat);
     const fo_layers *(*layers)(int width);
-    void (*shuffle)(void *order, int wide, ptrdiff_t n, const fo_bits *bits);                        /* these four: shuffle.h */
+    void (*shuffle)(void *order, int wide, ptrdiff_t n, const fo_bits *bits);                        /* these two: shuffle.h */
     void (*draw)(void *order, int wide, ptrdiff_t count, ptrdiff_t n, const fo_bits *bits);
-    void (*gather)(const fo_rows *arrays, int count, const void *order, int wide, ptrdiff_t first, ptrdiff_t n, ptrdiff_t ahead,
-                   int threads);
+    void (*gather)(const fo_gathering *job, int threads);                                            /* these four: gather.h */
+    void (*gather_rows)(void *ctx, ptrdiff_t begin, ptrdiff_t end);
+    ptrdiff_t (*gather_grain)(const fo_gathering *job);
     void (*copy_rows)(const fo_rows *array, char *const out[2], const uint32_t *order, ptrdiff_t n, ptrdiff_t size, int distance);
+    void (*ahead_begin)(fo_ahead *job);                                                              /* these three: ahead.h */
+    void (*ahead_finish)(fo_ahead *job);
+    unsigned (*ahead_forks)(void);
     const fo_method_info *methods;                                                                   /* these: solve.h */
     void (*default_options)(fo_options *o, int method, int width, int64_t n);
     int64_t (*solver_bytes)(int width, int64_t n, const fo_options *o);

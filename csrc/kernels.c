@@ -35,6 +35,7 @@
 #include "triangle.h"
 #include "pairs.h"
 #include "coordinate.h"
+#include "convert.h"
 #undef REAL
 #undef NARROW
 #undef SQRT
@@ -65,6 +66,7 @@
 #include "triangle.h"
 #include "pairs.h"
 #include "coordinate.h"
+#include "convert.h"
 
 /* ---- integers only: once for both ---- */
 #include "feistel.h"
@@ -225,6 +227,11 @@ const fo_kernels NAME(FO_ISA) = {
     .lines_block = lines_block,
     .lines = lines,
     .layers = { &layers_f32, &layers_f64 },
+    .convert = {
+#define KIND(name, type) { convert_##name##_f32, convert_##name##_f64 },
+        FO_KINDS(KIND)
+#undef KIND
+    },
     .columns = { &columns_f32, &columns_f64 },
     .pairs_measure = pairs_measure,
     .pairs_products = pairs_products,

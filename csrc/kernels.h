@@ -52,6 +52,9 @@ typedef struct {
     int wide, inverse;
 } fo_permute_job;
 
+/* n elements, `stride` bytes apart, to one width, times factor: convert.h */
+typedef void (*fo_convert)(void *out, const char *from, ptrdiff_t n, ptrdiff_t stride, double factor);
+
 typedef struct {
     const char *isa;
     fo_task step;                  /* ctx: const fo_job; pieces: blocks */
@@ -65,6 +68,7 @@ typedef struct {
     const fo_triangle_kernels *triangle[FO_WIDTHS];
     fo_task pairs_measure, pairs_products, pairs_combine, pairs_sweep, pairs_copy;    /* ctx: const fo_pairs_job; pieces: blocks */
     const fo_column_kernels *columns[FO_WIDTHS];
+    fo_convert convert[FO_KIND_COUNT][FO_WIDTHS];
     fo_task permute;               /* ctx: const fo_permute_job; pieces: elements */
     uint64_t (*permute_walk)(const fo_permute *p, uint64_t x, int inverse);
 } fo_kernels;

@@ -1,27 +1,17 @@
-/* shuffle.c: Fisher-Yates and draws with replacement, and the gather of rows. Left out: orders that need no memory.
+/* shuffle.c: Fisher-Yates and draws with replacement. Orders that need no memory: permute.c.
  *
  * Order: D. E. Knuth, The Art of Computer Programming 2, 3.4.2, algorithm P. Numbers below a bound: D. Lemire, Fast random integer
  * generation in an interval, ACM TOMACS 29 (2019), algorithm 5, which rejects what would favour some numbers.
  */
-#include <string.h>
 #include "fastopt.h"
 
 #if defined(__GNUC__)
-#define FETCH(p) __builtin_prefetch((p), 0, 3)
 #define FETCH_WRITE(p) __builtin_prefetch((p), 1, 3)
 #else
-#define FETCH(p) ((void)(p))
 #define FETCH_WRITE(p) ((void)(p))
 #endif
 
-enum {
-    LINE = 64,
-    PICKS = 64,                    /* swaps whose places are drawn, and fetched, before the first of them is made */
-    REACH = 4096,                  /* bytes of rows that are fetched before they are copied; measured */
-    REACH_MOST = 16,               /* and not more rows than this */
-    FETCH_LINES = 64,              /* and of one row not more lines than this: the processor sees the rest coming */
-    THREAD_BYTES = 1 << 17         /* batches below this are copied by the caller alone: waking costs more */
-};
+enum { PICKS = 64 };                /* swaps whose places are drawn, and fetched, before the first of them is made */
 
 /* ---- numbers below a bound ---- */
 
@@ -117,109 +107,4 @@ void fo_draw(void *order, int wide, ptrdiff_t count, ptrdiff_t n, const fo_bits 
     stream s = { bits, 0, 0 };
     if (wide) draw_wide(order, count, n, &s);
     else draw_narrow(order, count, n, &s);
-}
-
-/* ---- gather ---- */
-
-/* n bytes, in pieces that the compiler knows the length of; the last piece overlaps the one before. */
-static inline void copy(char *to, const char *from, ptrdiff_t n)
-{
-    if (n >= 32) {
-        if (n > 2048) { memcpy(to, from, (size_t)n); return; }
-        for (ptrdiff_t i = 0; i + 32 <= n; i += 32) memcpy(to + i, from + i, 32);
-        memcpy(to + n - 32, from + n - 32, 32);
-    } else if (n >= 16) { memcpy(to, from, 16); memcpy(to + n - 16, from + n - 16, 16); }
-    else if (n >= 8) { memcpy(to, from, 8); memcpy(to + n - 8, from + n - 8, 8); }
-    else if (n >= 4) { memcpy(to, from, 4); memcpy(to + n - 4, from + n - 4, 4); }
-    else for (ptrdiff_t i = 0; i < n; i++) to[i] = from[i];
-}
-
-/* One row whose runs are scattered; returns the end of what was written. */
-static char *collect(char *to, const char *from, const fo_layout *at, int dim, ptrdiff_t run)
-{
-    ptrdiff_t count = at->shape[dim], step = at->strides[dim];
-    if (dim + 1 < at->nd) {
-        for (ptrdiff_t i = 0; i < count; i++) to = collect(to, from + i * step, at, dim + 1, run);
-        return to;
-    }
-    if (run == 4) for (ptrdiff_t i = 0; i < count; i++) memcpy(to + 4 * i, from + i * step, 4);
-    else if (run == 8) for (ptrdiff_t i = 0; i < count; i++) memcpy(to + 8 * i, from + i * step, 8);
-    else for (ptrdiff_t i = 0; i < count; i++) copy(to + run * i, from + i * step, run);
-    return to + run * count;
-}
-
-typedef struct {
-    const fo_rows *arrays;
-    int count, wide;
-    const void *order;
-    ptrdiff_t first, ahead, n;
-} gather_job;
-
-static inline ptrdiff_t row_at(const gather_job *job, ptrdiff_t i)
-{
-    i += job->first;
-    return !job->order ? i : job->wide ? (ptrdiff_t)((const int64_t *)job->order)[i] : (ptrdiff_t)((const uint32_t *)job->order)[i];
-}
-
-static inline void fetch(const fo_rows *a, ptrdiff_t row, ptrdiff_t lines)
-{
-    const char *from = a->data + row * a->step;
-    for (ptrdiff_t k = 0; k < lines; k++) FETCH(from + k * LINE);
-    if (lines * LINE >= a->bytes) FETCH(from + a->bytes - 1);                /* rows need not begin at a line */
-}
-
-static inline void packed(const fo_rows *a, const gather_job *job, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t bytes)
-{
-    ptrdiff_t reach = REACH / (bytes + 1) + 1;
-    if (reach > REACH_MOST) reach = REACH_MOST;
-    ptrdiff_t lines = (bytes + LINE - 1) / LINE, known = job->n + job->ahead;
-    if (lines > FETCH_LINES) lines = FETCH_LINES;
-    ptrdiff_t both = known - reach < end ? known - reach : end;              /* before it, the row `reach` places ahead exists */
-    if (!job->order) both = begin;                                           /* in order, the processor fetches by itself */
-    char *to = a->out + begin * bytes;
-    ptrdiff_t i = begin;
-    for (; i < both; i++, to += bytes) {
-        fetch(a, row_at(job, i + reach), lines);
-        copy(to, a->data + row_at(job, i) * a->step, bytes);
-    }
-    for (; i < end; i++, to += bytes) copy(to, a->data + row_at(job, i) * a->step, bytes);
-}
-
-/* Pieces are rows of the batch. */
-static void gather(void *ctx, ptrdiff_t begin, ptrdiff_t end)
-{
-    const gather_job *job = ctx;
-    for (int j = 0; j < job->count; j++) {
-        const fo_rows *a = &job->arrays[j];
-        if (a->bytes == 0) continue;
-        if (a->run != a->bytes)
-            for (ptrdiff_t i = begin; i < end; i++)
-                collect(a->out + i * a->bytes, a->data + row_at(job, i) * a->step, a->runs, 0, a->run);
-        else if (!job->order && a->step == a->bytes)
-            memcpy(a->out + begin * a->bytes, a->data + (job->first + begin) * a->step, (size_t)((end - begin) * a->bytes));
-        else if (a->bytes == 1) packed(a, job, begin, end, 1);
-        else if (a->bytes == 4) packed(a, job, begin, end, 4);
-        else if (a->bytes == 8) packed(a, job, begin, end, 8);
-        else packed(a, job, begin, end, a->bytes);
-    }
-}
-
-void fo_gather(const fo_rows *arrays, int count, const void *order, int wide, ptrdiff_t first, ptrdiff_t n, ptrdiff_t ahead,
-               int threads)
-{
-    gather_job job = { arrays, count, wide, order, first, ahead, n };
-    ptrdiff_t bytes = 0, grain;
-    for (int j = 0; j < count; j++) bytes += arrays[j].bytes;
-    if (bytes * n < THREAD_BYTES) threads = 1;
-    grain = threads > 1 ? n / (threads * 4) : n;
-    fo_parallel(gather, &job, n, grain < 1 ? 1 : grain, threads);
-}
-
-void fo_copy_rows(const fo_rows *array, char *const out[2], const uint32_t *order, ptrdiff_t n, ptrdiff_t size, int distance)
-{
-    const size_t bytes = (size_t)array->bytes;
-    for (ptrdiff_t i = 0; i < n; i++) {
-        if (distance > 0 && i + distance < n) fetch(array, order[i + distance], (array->bytes + LINE - 1) / LINE);
-        memcpy(out[(i / size) & 1] + (size_t)(i % size) * bytes, array->data + order[i] * array->step, bytes);
-    }
 }

@@ -16,70 +16,7 @@ void fo_parallel(fo_task task, void *ctx, ptrdiff_t n, ptrdiff_t grain, int thre
 
 #else
 
-#include <stdatomic.h>
-
-#if defined(_WIN32)
-#define WIN32_LEAN_AND_MEAN
-#include <windows.h>
-typedef SRWLOCK mutex_t;
-typedef CONDITION_VARIABLE cond_t;
-#define MUTEX_INIT SRWLOCK_INIT
-#define COND_INIT CONDITION_VARIABLE_INIT
-static void lock(mutex_t *m) { AcquireSRWLockExclusive(m); }
-static int try_lock(mutex_t *m) { return TryAcquireSRWLockExclusive(m); }
-static void unlock(mutex_t *m) { ReleaseSRWLockExclusive(m); }
-static void wait_on(cond_t *c, mutex_t *m) { SleepConditionVariableSRW(c, m, INFINITE, 0); }
-static void wake_all(cond_t *c) { WakeAllConditionVariable(c); }
-static void relax(void) { YieldProcessor(); }
-static DWORD WINAPI helper_entry(LPVOID arg);
-static int start_helper(void *arg)
-{
-    HANDLE h = CreateThread(NULL, 0, helper_entry, arg, 0, NULL);
-    if (!h) return 0;
-    CloseHandle(h);
-    return 1;
-}
-static void watch_forks(void) { }
-#else
-#include <pthread.h>
-#include <sched.h>
-#include <signal.h>
-typedef pthread_mutex_t mutex_t;
-typedef pthread_cond_t cond_t;
-#define MUTEX_INIT PTHREAD_MUTEX_INITIALIZER
-#define COND_INIT PTHREAD_COND_INITIALIZER
-static void lock(mutex_t *m) { pthread_mutex_lock(m); }
-static int try_lock(mutex_t *m) { return pthread_mutex_trylock(m) == 0; }
-static void unlock(mutex_t *m) { pthread_mutex_unlock(m); }
-static void wait_on(cond_t *c, mutex_t *m) { pthread_cond_wait(c, m); }
-static void wake_all(cond_t *c) { pthread_cond_broadcast(c); }
-static void relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ __volatile__("yield");
-#endif
-}
-static void *helper_entry(void *arg);
-static int start_helper(void *arg)
-{
-    /* Helpers take no signals: Ctrl-C and the like belong to the threads of the program. */
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_attr_t attr;
-    if (pthread_attr_init(&attr)) return 0;
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    pthread_t id;
-    int ok = pthread_create(&id, &attr, helper_entry, arg) == 0;
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    pthread_attr_destroy(&attr);
-    return ok;
-}
-#endif
-
-enum { SPINS = 2000 };             /* rounds of relax() before a waiting thread sleeps: tens of microseconds */
+#include "locks.h"
 
 static struct {
     mutex_t owner;                 /* held by the caller whose job is running */
@@ -132,6 +69,7 @@ static void helper_loop(unsigned seen)
 }
 
 #if defined(_WIN32)
+static void watch_forks(void) { }
 static DWORD WINAPI helper_entry(LPVOID arg) { helper_loop((unsigned)(size_t)arg); return 0; }
 #else
 static void *helper_entry(void *arg) { helper_loop((unsigned)(size_t)arg); return NULL; }
@@ -168,7 +106,7 @@ void fo_parallel(fo_task task, void *ctx, ptrdiff_t n, ptrdiff_t grain, int thre
         watch_forks();
         pool.watching = 1;
     }
-    while (pool.helpers < threads - 1 && start_helper((void *)(size_t)atomic_load(&pool.job))) pool.helpers++;
+    while (pool.helpers < threads - 1 && start_helper(helper_entry, (void *)(size_t)atomic_load(&pool.job))) pool.helpers++;
 
     pool.task = task;
     pool.ctx = ctx;

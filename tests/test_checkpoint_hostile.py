@@ -239,6 +239,46 @@ def test_positions_beyond_a_generators_buffer(path: Path, kind: str, position: A
     assert bits.random_raw(3).tolist() == wanted
 
 
+@pytest.mark.parametrize("method", ["cg", "lbfgs", "newton_cg"])
+def test_any_number_in_the_state_of_a_solver(method: str) -> None:
+    """A state with one number exchanged is refused, or goes on; it never leads outside of its memory."""
+
+    def answer(solver: fo.Solver) -> None:
+        asked = solver.ask()
+        if solver.request == "evaluate":
+            solver.tell(float((asked**4).sum()), 4 * asked**3)
+        elif solver.request == "product":
+            solver.tell(12 * asked[0] ** 2 * asked[1])
+        elif solver.request == "hessian":
+            solver.tell(np.diag(12 * asked**2))
+        else:
+            solver.tell(asked)
+
+    good = fo.Solver(np.full(5, 1.5), method=method)
+    for _ in range(5):
+        answer(good)
+    state = good.state_dict()
+    refusals = 0
+    for place in range(0, min(len(state["block"]), 1200), 4):
+        for value in (-1, 0, 1, 3, 4, 2**31 - 1):
+            block = state["block"].copy()
+            block[place : place + 4] = np.frombuffer(np.int32(value).tobytes(), np.uint8)
+            solver = fo.Solver(np.zeros(5), method=method)
+            try:
+                solver.load_state_dict(state | {"block": block})
+            except ValueError:
+                refusals += 1
+                continue
+            try:
+                with np.errstate(all="ignore"):
+                    for _ in range(3):
+                        if not solver.done:
+                            answer(solver)
+            except (ValueError, RuntimeError, ArithmeticError):
+                pass
+    assert refusals > 100
+
+
 def test_it_takes_no_more_memory_than_views(path: Path) -> None:
     fo.save(path, a=np.zeros(4_000_000))
     into = np.ones(4_000_000)

@@ -931,5 +931,6 @@ def test_an_objects_own_exception_comes_out():
         def take(self, indices):
             raise KeyError("mine")
 
-    with pytest.raises(KeyError, match="mine"):
+    with pytest.raises(KeyError, match="mine") as caught:
         as_source(Broken(np.zeros(3)), "arrays[0]")
+    assert "arrays[0].take was called with an array of row numbers" in caught.value.__notes__[0]

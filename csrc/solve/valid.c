@@ -47,11 +47,34 @@ static int method_valid(const fo_solver *s, const fo_solver *fresh)
     case FO_METHOD_bb: return s->m.bb.count >= 0;
     case FO_METHOD_bfgs: return s->m.bfgs.fused == fresh->m.bfgs.fused;
     case FO_METHOD_lbfgs: return pairs_valid(s);
+    case FO_METHOD_newton_cg: return s->m.newton_cg.plain || s->o.precondition || s->resume != 2;
     default: return 1;
     }
 }
 
 enum { LAST_WAIT = 7 };                /* of descent.c and of region.c */
+
+/* The request that a method's own machine waits for behind `inner`; FO_STOPPED: it has no such wait. */
+static int inner_request(const fo_solver *s)
+{
+    const int with_p = s->o.precondition;
+    switch (s->o.method) {
+    case FO_METHOD_cg: return s->inner == 1 && with_p ? FO_PRECONDITION : FO_STOPPED;
+    case FO_METHOD_newton:
+    case FO_METHOD_trust: return s->inner == 1 ? FO_HESSIAN : FO_STOPPED;
+    case FO_METHOD_newton_cg: return s->inner == 2 ? FO_PRODUCT : s->inner == 1 && with_p ? FO_PRECONDITION : FO_STOPPED;
+    case FO_METHOD_trust_cg: return s->inner == 1 ? FO_PRODUCT : FO_STOPPED;
+    default: return FO_STOPPED;
+    }
+}
+
+/* What is asked for is what the machine waits for: the answer goes to a vector that exists. */
+static int request_valid(const fo_solver *s)
+{
+    if (s->resume <= 0) return s->request == FO_STOPPED;
+    if (s->resume == 2) return s->request != FO_STOPPED && s->request == inner_request(s);
+    return s->request == (s->resume == 5 ? FO_ITERATED : FO_EVALUATE);
+}
 
 static int machine_valid(const fo_solver *s)
 {
@@ -59,7 +82,7 @@ static int machine_valid(const fo_solver *s)
     return s->resume >= -1 && s->resume <= LAST_WAIT && s->inner >= -1 && (s->report & ~1) == 0 && s->request >= FO_STOPPED && s->request <= FO_ITERATED &&
            (s->want & ~(FO_WANT_F | FO_WANT_G)) == 0 && (s->have & ~(FO_WANT_F | FO_WANT_G)) == 0 &&
            s->best_at >= 0 && s->best_at <= 2 && s->search.kind >= 0 && s->search.kind < FO_SEARCHES &&
-           running == (s->status < 0) && (s->resume <= 0) == (s->request == FO_STOPPED);
+           running == (s->status < 0);
 }
 
 int fo_solver_valid(const void *block, int64_t bytes)
@@ -69,5 +92,5 @@ int fo_solver_valid(const void *block, int64_t bytes)
     if (bytes < (int64_t)sizeof *s || s->bytes != bytes || (s->width != FO_F32 && s->width != FO_F64)) return 0;
     if (s->n < 0 || s->n > bytes / 4 || !options_valid(&s->o) || fo_solver_bytes(s->width, s->n, &s->o) != bytes) return 0;
     fo_begin(&fresh, s->width, s->n, &s->o);             /* writes no further than the struct */
-    return s->magic == fresh.magic && places_valid(s, &fresh) && machine_valid(s) && method_valid(s, &fresh);
+    return s->magic == fresh.magic && places_valid(s, &fresh) && machine_valid(s) && request_valid(s) && method_valid(s, &fresh);
 }

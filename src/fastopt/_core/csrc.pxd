@@ -72,13 +72,49 @@ cdef extern from "fastopt.h" nogil:
         void *state
         uint64_t (*next)(void *state) noexcept nogil
 
+    enum:
+        FO_KIND_COPY
+        FO_KIND_u8
+        FO_KIND_i8
+        FO_KIND_u16
+        FO_KIND_i16
+        FO_KIND_u32
+        FO_KIND_i32
+        FO_KIND_u64
+        FO_KIND_i64
+        FO_KIND_f16
+        FO_KIND_f32
+        FO_KIND_f64
+
     ctypedef struct fo_rows:
         const char *data
         Py_ssize_t step
         Py_ssize_t bytes
         Py_ssize_t run
         const fo_layout *runs
-        char *out
+        int kind
+        int width
+        double factor
+        Py_ssize_t item
+        Py_ssize_t out_bytes
+
+    ctypedef struct fo_gathering:
+        const fo_rows *arrays
+        int count
+        int wide
+        const void *order
+        Py_ssize_t known
+        Py_ssize_t first
+        Py_ssize_t leap
+        Py_ssize_t size
+        Py_ssize_t n
+        char **out
+
+    ctypedef struct fo_ahead:
+        void (*task)(void *ctx, Py_ssize_t begin, Py_ssize_t end) noexcept nogil
+        void *ctx
+        Py_ssize_t n
+        Py_ssize_t grain
 
     enum:
         FO_NONE
@@ -414,10 +450,14 @@ cdef extern from "fastopt.h" nogil:
         const fo_layers *(*layers)(int width) noexcept nogil
         void (*shuffle)(void *order, int wide, Py_ssize_t n, const fo_bits *bits) noexcept nogil
         void (*draw)(void *order, int wide, Py_ssize_t count, Py_ssize_t n, const fo_bits *bits) noexcept nogil
-        void (*gather)(const fo_rows *arrays, int count, const void *order, int wide, Py_ssize_t first, Py_ssize_t n,
-                       Py_ssize_t ahead, int threads) noexcept nogil
+        void (*gather)(const fo_gathering *job, int threads) noexcept nogil
+        void (*gather_rows)(void *ctx, Py_ssize_t begin, Py_ssize_t end) noexcept nogil
+        Py_ssize_t (*gather_grain)(const fo_gathering *job) noexcept nogil
         void (*copy_rows)(const fo_rows *array, char **out, const uint32_t *order, Py_ssize_t n, Py_ssize_t size,
                           int distance) noexcept nogil
+        void (*ahead_begin)(fo_ahead *job) noexcept nogil
+        void (*ahead_finish)(fo_ahead *job) noexcept nogil
+        unsigned (*ahead_forks)() noexcept nogil
         const fo_method_info *methods
         void (*default_options)(fo_options *o, int method, int width, int64_t n) noexcept nogil
         int64_t (*solver_bytes)(int width, int64_t n, const fo_options *o) noexcept nogil

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Iterator
+import copy
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from fastopt._core.shuffle import Gather, Pass, Source
-from fastopt.data.order import SHUFFLES, epoch_order, seed_from, seed_from_state, seed_state
+from fastopt._core.gather import Gather, Pass, Reader, Source
+from fastopt.data.arguments import (
+    as_augment,
+    as_last,
+    as_places,
+    as_prefetch,
+    as_size,
+    as_sources,
+    is_int,
+)
+from fastopt.data.order import as_strategy, seed_from, seed_from_state, seed_state
+from fastopt.data.passes import Background, Foreground, Maker
 
 __all__ = ["Batches"]
 
@@ -24,35 +34,54 @@ class Batches:
 
     Parameters
     ----------
-    *arrays : array_like, shape (n, ...)
+    *arrays : array_like, shape (n, ...), or sources
         Arrays of one length `n`, of any dtype but object. NumPy arrays (also strided and memory-mapped
-        ones) are read where they lie, at the moment a batch is asked for, so changes to their elements are
-        seen. Everything else goes through `numpy.asarray` once.
-    size : int, default 128
-        Rows of a batch, 1 to `n`. The last batch of a pass has the rows that remain.
+        ones) are read where they lie, at the moment a batch is asked for (with `prefetch`, somewhat
+        before), so changes to their elements are seen. An object with ``__len__`` and ``take(indices)``,
+        which gives the rows of an array of row numbers in that order, is a source of its own. Everything
+        else goes through `numpy.asarray` once.
+    size : int or callable, default 128
+        Rows of a batch, 1 to the entries of an epoch; or a function of the epoch that gives them.
     rng : None, int, sequence of int, SeedSequence, BitGenerator or Generator
         Seed of the orders. None takes fresh entropy; from a generator 128 bits are drawn, once, now.
-    shuffle : {"epoch", "once", "replacement", False}, default "epoch"
-        ``"epoch"``: a new permutation for every epoch, each of the :math:`n!` equally likely
-        (Fisher-Yates). ``"once"``: that of epoch 0 in every epoch. ``"replacement"``: `n` independent
-        uniform draws an epoch. False: in the order of the rows.
+    shuffle : {"epoch", "once", "replacement", False}, strategy, array of int or callable, default "epoch"
+        ``"epoch"``: a new permutation for every epoch. ``"once"``: that of epoch 0 in every epoch.
+        ``"replacement"``: `n` independent uniform draws an epoch. False: in the order of the rows. Also a
+        strategy of `fastopt.data` (blocks, weights, classes, groups), row numbers, or a function
+        ``(seed, epoch)`` that returns row numbers.
     drop_last : bool, default False
-        Leave out the last batch of a pass if it is shorter than `size`.
+        The same as ``last="drop"``.
     dtype : dtype, or tuple with one dtype or None an array, optional
-        What batches are converted to. One dtype is for the floating arrays, others stay as they are; in a
-        tuple each entry is for its own array, and None leaves it. The conversion must keep the kind of
-        number (``same_kind``).
+        What batches are converted to. One dtype is for the floating arrays and the scaled one, others stay
+        as they are; in a tuple each entry is for its own array, and None leaves it. The conversion must
+        keep the kind of number (``same_kind``).
+    last : {"keep", "drop", "pad"}, optional
+        The last batch of a pass, if fewer than `size` rows remain: it is short (the default), is left out,
+        or is filled up with rows from the beginning of the same order, so that all batches have one shape.
+    scale : float, or tuple with one float or None an array, optional
+        What batches are multiplied by, in the same pass over memory: with :math:`T` the dtype of the batch,
+        :math:`T(x) \cdot T(scale)`, that is ``x.astype(T) * T(scale)``. One number is for the first array:
+        ``dtype=np.float32, scale=1/255`` for images of bytes.
+    prefetch : bool or int, default False
+        Gather batches before they are asked for, in a background thread, while the caller computes. An
+        integer: so many at most. True: two, or of small arrays about 2 MB. The batches are the same.
+    augment : callable, optional
+        ``augment(batch, rng)`` returns the batch that is handed out. `rng` is a generator that depends on
+        nothing but the seed, the epoch and the number of the batch in the unsharded order: resumed,
+        prefetched and differently sharded runs see the same noise. `batch` is the function's own.
 
     Attributes
     ----------
     epoch : int
         Number of the pass that is under way, or comes next: from 0; finished passes count.
     position : int
-        Batches of that pass handed out so far.
+        Batches of that pass handed out so far; of a shard, by all shards, if they keep step.
     rows : int
         `n`.
     size : int
-    shuffle : str or bool
+        In that epoch.
+    shuffle, last, prefetch
+        As given.
     drop_last : bool
 
     Notes
@@ -64,12 +93,20 @@ class Batches:
     every batch is new memory. (An address taken by ``.ctypes.data`` alone holds nothing.)
 
     **In order.** With ``shuffle=False``, a C-contiguous array that needs no conversion is not copied at
-    all: its batches are *read-only views*. Copy a batch to write into it.
+    all: its batches are *read-only views*, unless there is an `augment`. Copy a batch to write into it.
 
     **Passes.** Iterating goes on from a loaded position, else begins an epoch: the next one, if the last
     pass was left with ``break``. One pass is alive at a time: an older one raises `RuntimeError` when it is
     asked for more. Two passes side by side take two `Batches`. Threads may share one pass; each batch goes
     to one of them.
+
+    **Prefetch.** Small batches of arrays are gathered many at a time; whoever waits for one helps, so two
+    threads gather together when nothing is computed. It pays where gathering takes time worth hiding; a
+    loop over a few thousand rows in cache loses a few microseconds an epoch. What `augment` and
+    ``take`` do runs in a Python thread, one call at a time, and what they raise comes out where that batch
+    is asked for. `state_dict` counts batches handed out. A pass that is left, or not used any more, ends its
+    thread; a forked child goes on with a thread of its own. An array cannot be resized while a pass
+    prefetches from it.
 
     **Resuming.** ``for epoch in range(batches.epoch, epochs): for xb, yb in batches: ...`` gives, after
     `load_state_dict`, exactly what the saved run had still to come, whether it was saved within a pass, in
@@ -89,51 +126,75 @@ class Batches:
     [0, 1, 2, 3, 4]
     >>> batches.epoch
     1
+
+    Noise of a batch, and pixels as numbers from 0 to 1:
+
+    >>> pixels = np.full((6, 4), 255, np.uint8)
+    >>> flip = lambda batch, rng: batch[:, ::-1] if rng.random() < 0.5 else batch
+    >>> noisy = fo.Batches(pixels, size=4, rng=0, dtype=np.float32, scale=1/255, augment=flip, prefetch=True)
+    >>> [batch.shape for batch in noisy]
+    [(4, 4), (2, 4)]
     """
 
     def __init__(
         self,
         *arrays: Any,
-        size: int = 128,
+        size: int | Callable[[int], int] = 128,
         rng: Any = None,
-        shuffle: str | bool = "epoch",
+        shuffle: Any = "epoch",
         drop_last: bool = False,
         dtype: Any = None,
+        last: str | None = None,
+        scale: Any = None,
+        prefetch: bool | int = False,
+        augment: Callable[[Any, np.random.Generator], Any] | None = None,
     ) -> None:
-        found = [_as_rows(array, f"arrays[{i}]") for i, array in enumerate(arrays)]
-        if not found:
-            raise TypeError("no array was given; at least one is needed")
-        lengths = [len(array) for array in found]
-        if len(set(lengths)) > 1:
-            raise ValueError(f"the arrays have {', '.join(map(str, lengths))} rows; they must agree")
-        self.rows = lengths[0]
-        if self.rows == 0:
-            raise ValueError("the arrays have no rows; at least one is needed")
-        self.size = _as_size(size, self.rows)
-        if not isinstance(shuffle, (str, bool)) or shuffle not in SHUFFLES:
-            raise ValueError(f"shuffle is {shuffle!r}; one of {', '.join(map(repr, SHUFFLES))} is needed")
+        sources = as_sources(arrays, dtype, scale)
+        self.rows = len(sources[0].array) if isinstance(sources[0], Source) else sources[0].length
+        self._strategy = as_strategy(shuffle)
         self.shuffle = shuffle
-        if not isinstance(drop_last, (bool, np.bool_)):
-            raise TypeError(f"drop_last is {drop_last!r}; True or False is needed")
-        self.drop_last = bool(drop_last)
-        targets = _as_targets(dtype, found)
+        self._named = isinstance(shuffle, (str, bool))
+        self._entries = self._strategy.length(self.rows)
+        self._size = size if callable(size) else as_size(size, self._entries)
+        self.last = as_last(last, drop_last)
+        self.prefetch = as_prefetch(prefetch)
+        self._augment = as_augment(augment)
         self._seed = seed_from(rng)
-        self._gather = Gather(
-            tuple(
-                Source(f"arrays[{i}]", array, target, self.size)
-                for i, (array, target) in enumerate(zip(found, targets, strict=True))
-            ),
-            self.size,
+        self._gather = Gather(sources, augment is not None)
+        self._describe = ", ".join(
+            f"{source.dtype} {source.array.shape}" if isinstance(source, Source) else repr(source)
+            for source in sources
         )
-        self._describe = ", ".join(f"{array.dtype} {array.shape}" for array in found)
+        self._rank, self._ranks, self._limit = 0, 1, None
         self._epoch = 0  # of the pass in _pass, or of the one that comes next
         self._start = 0  # where it begins
-        self._pass: Pass | None = None
-        self._once: np.ndarray | None = None
+        self._pass: Pass | Foreground | None = None
+        self._once: Any = None
+
+    def _size_in(self, epoch: int) -> int:
+        if callable(self._size):
+            return as_size(self._size(epoch), self._entries, f"size({epoch})")
+        return self._size
+
+    def _count(self, epoch: int) -> int:
+        """Batches of an epoch, of all shards."""
+        size = self._size_in(epoch)
+        count = self._entries // size if self.last == "drop" else -(-self._entries // size)
+        return count if self._limit is None else min(count, self._limit)
 
     def __len__(self) -> int:
-        """Batches of one pass."""
-        return self.rows // self.size if self.drop_last else -(-self.rows // self.size)
+        """Batches of one pass, from its beginning."""
+        return max(0, -(-(self._count(self.epoch) - self._rank) // self._ranks))
+
+    @property
+    def size(self) -> int:
+        """Rows of a batch, in this epoch."""
+        return self._size_in(self.epoch)
+
+    @property
+    def drop_last(self) -> bool:
+        """The last batch of a pass is left out if it is shorter than `size`."""
+        return self.last == "drop"
 
     @property
     def epoch(self) -> int:
@@ -142,46 +203,131 @@ class Batches:
 
     @property
     def position(self) -> int:
-        """Batches of that pass handed out so far."""
+        """Batches of that pass handed out so far; of a shard, by all shards, if they keep step."""
         if self._pass is None:
             return self._start
-        return 0 if self._pass.done else self._pass.position
+        if self._pass.done:
+            return 0
+        return min(self._start + self._pass.taken * self._ranks, max(self._start, self._count(self._epoch)))
 
     def __iter__(self) -> Iterator[Any]:
         epoch, start, old = self._epoch, self._start, self._pass
         if old is not None:
             # A pass of which nothing was taken is begun again; one that gave batches is over, finished or
             # not.
-            epoch, start = (epoch + 1, 0) if old.done or old.position > start else (epoch, start)
+            epoch, start = (epoch + 1, 0) if old.done or old.taken > 0 else (epoch, start)
         order = self._order(epoch)
+        reader = Reader(
+            self._gather, order, self._entries, self.rows, self._size_in(epoch), self.last == "pad"
+        )
+        begun = self._begin(reader, order, epoch, start + self._rank, self._count(epoch))
         if old is not None:
             old.close()
-        self._epoch, self._start = epoch, start
-        self._pass = Pass(self._gather, order, self.rows, len(self), start)
-        return self._pass
+        self._epoch, self._start, self._pass = epoch, start, begun
+        return begun
 
-    def _order(self, epoch: int) -> np.ndarray | None:
-        if self.shuffle != "once":
-            return epoch_order(self.rows, self._seed, epoch, self.shuffle)
-        if self._once is None:
-            self._once = epoch_order(self.rows, self._seed, 0, "once")
-        return self._once
+    def _begin(self, reader: Reader, order: Any, epoch: int, first: int, count: int) -> Pass | Foreground:
+        advised = any(getattr(source, "advise", None) for source in self._gather.sources)
+        if self._augment is None and not advised and (self._gather.threadable or not self.prefetch):
+            return Pass(reader, first, self._ranks, count, self.prefetch)
+        make = Maker(reader, order, self._seed, epoch, self._augment)
+        if self.prefetch:
+            return Background(make, first, self._ranks, count, self.prefetch)
+        return Foreground(make, first, self._ranks, count)
+
+    def _order(self, epoch: int) -> Any:
+        if self.shuffle is not False and isinstance(self.shuffle, str) and self.shuffle == "once":
+            if self._once is None:
+                self._once = self._strategy.order(self.rows, self._seed, 0)
+            return self._once
+        return self._strategy.order(self.rows, self._seed, epoch)
+
+    def _like(self) -> Batches:
+        """Other batches over the same sources that stand where these do, and go on by themselves."""
+        other = copy.copy(self)
+        other._epoch, other._start, other._pass = self.epoch, self.position, None
+        return other
+
+    def take(self, k: int) -> Batches:
+        """The first `k` batches of each pass.
+
+        Parameters
+        ----------
+        k : int
+            At least 1; more than there are means all.
+
+        Returns
+        -------
+        Batches
+            Over the same arrays, from the same seed, standing where these do; from there on each goes its own
+            way. An epoch is over after `k` batches. Of a shard, `k` batches of that shard.
+        """
+        limit = as_places(k, "k", 1) * self._ranks
+        other = self._like()
+        other._limit = limit if self._limit is None else min(limit, self._limit)
+        return other
+
+    def cycle(self) -> Iterator[Any]:
+        """Batches without end: pass after pass, from where these stand; `epoch` and `position` count on."""
+        if len(self) == 0:
+            raise ValueError("there are no batches in a pass; at least one is needed to go on without end")
+        while True:
+            yield from self
+
+    def shard(self, rank: int, size: int) -> Batches:
+        """The part of worker `rank` of `size`: every `size`-th batch of each epoch, beginning with number `rank`.
+
+        Parameters
+        ----------
+        rank : int
+            0 to ``size - 1``.
+        size : int
+            Workers, at least 1. All of them need the same seed: give `rng` an integer.
+
+        Returns
+        -------
+        Batches
+            Over the same arrays, standing where these do. The shards of all workers together are the epoch,
+            batch for batch, with the same augmentation, whatever `size` is.
+
+        Notes
+        -----
+        `position` counts the batches of all workers, as if each had taken as many as this one, and that is
+        what `state_dict` holds: a state saved by one of 4 workers after a common step loads into 3, or into
+        unsharded batches, and what they get together is what had still to come. The last round of an epoch may
+        leave some workers without a batch: lengths differ by at most one.
+        """
+        size = as_places(size, "size", 1)
+        rank = as_places(rank, "rank", 0, size - 1)
+        other = self._like()
+        other._rank, other._ranks = self._rank + rank * self._ranks, self._ranks * size
+        return other
+
+    def _state_of(self, epoch: int, position: int) -> dict[str, Any]:
+        plain = self._named and self.last != "pad" and not callable(self._size)
+        state = {
+            "version": 1 if plain else 2,
+            "rows": self.rows,
+            "size": self._size_in(epoch),
+            "shuffle": self.shuffle if self._named else self._strategy_state(),
+            "drop_last": self.drop_last,
+            **seed_state(self._seed),
+            "epoch": epoch,
+            "position": position,
+        }
+        return state if plain else {**state, "last": self.last}
+
+    def _strategy_state(self) -> dict[str, Any]:
+        state = getattr(self._strategy, "state", None)
+        return {"name": type(self._strategy).__qualname__} if state is None else state()
 
     def state_dict(self) -> dict[str, Any]:
         """Where the batches stand: a dict of plain strings, integers and booleans, fit for JSON.
 
-        The arrays themselves are not in it, nor ``dtype``.
+        The arrays themselves are not in it, nor `dtype`, `scale`, `prefetch`, `augment`, nor which shard this
+        is. Of a strategy as `shuffle` it has what the strategy tells of itself, also a dict.
         """
-        return {
-            "version": 1,
-            "rows": self.rows,
-            "size": self.size,
-            "shuffle": self.shuffle,
-            "drop_last": self.drop_last,
-            **seed_state(self._seed),
-            "epoch": self.epoch,
-            "position": self.position,
-        }
+        return self._state_of(self.epoch, self.position)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go to a saved position, of the saved seed: iterating then gives the batches that had still to come.
@@ -194,20 +340,22 @@ class Batches:
         Raises
         ------
         ValueError
-            The state is of other batches (rows, size, shuffle, drop_last), or is damaged; all that is wrong
+            The state is of other batches (rows, size, shuffle, last), or is damaged; all that is wrong
             is listed, and nothing has been changed.
         """
         if not isinstance(state, dict):
             raise TypeError(f"state is {type(state).__name__}; a dict from state_dict() is needed")
-        mine = self.state_dict()
+        epoch = state.get("epoch", 0)
+        epoch = epoch if is_int(epoch) and epoch >= 0 else 0
+        mine = self._state_of(epoch, 0)
         wrong = [f"{key} is missing" for key in mine if key not in state]
         wrong += [f"{key!r} is unknown" for key in state if key not in mine]
-        for key in ("version", "rows", "size", "shuffle", "drop_last"):
-            if key in state and (type(state[key]) is not type(mine[key]) or state[key] != mine[key]):
+        for key in ("version", "rows", "size", "shuffle", "drop_last", "last"):
+            if key in state and key in mine and (type(state[key]) is not type(mine[key]) or state[key] != mine[key]):
                 wrong.append(f"{key} is {state[key]!r}, here {mine[key]!r}")
-        for key, most in (("epoch", None), ("position", len(self))):
+        for key, most in (("epoch", None), ("position", self._count(epoch))):
             value = state.get(key, 0)
-            if not _is_int(value) or value < 0 or (most is not None and value > most):
+            if not is_int(value) or value < 0 or (most is not None and value > most):
                 wrong.append(
                     f"{key} is {value!r}, needed is an integer from 0"
                     + ("" if most is None else f" to {most}")
@@ -225,67 +373,9 @@ class Batches:
         self._epoch, self._start = state["epoch"], state["position"]
 
     def __repr__(self) -> str:
+        shard = f", shard {self._rank} of {self._ranks}" if self._ranks > 1 else ""
         return (
             f"Batches({self._describe}; size={self.size}, shuffle={self.shuffle!r}, "
-            f"drop_last={self.drop_last}; epoch {self.epoch}, batch {self.position} of {len(self)})"
+            f"drop_last={self.drop_last}{shard}; epoch {self.epoch}, batch {self.position} of "
+            f"{self._count(self.epoch)})"
         )
-
-
-def _as_rows(array: Any, name: str) -> np.ndarray:
-    """An array with rows; the very object, if it is one already, so that later changes to it are noticed."""
-    if isinstance(array, np.ma.MaskedArray):
-        raise TypeError(
-            f"{name} is a masked array; its mask would be lost: fill or drop the masked rows first"
-        )
-    found = array if isinstance(array, np.ndarray) else np.asarray(array)
-    if found.dtype.hasobject or found.dtype.kind == "T":
-        raise TypeError(f"{name} has dtype {found.dtype}; numbers, or others of a fixed width, are needed")
-    if found.dtype.itemsize == 0:
-        raise TypeError(f"{name} has dtype {found.dtype!r}, of no bytes")
-    if found.ndim == 0:
-        raise ValueError(f"{name} is a single value; an array with rows (at least one dimension) is needed")
-    return found
-
-
-def _as_size(size: Any, rows: int) -> int:
-    if isinstance(size, (bool, np.bool_)):
-        raise TypeError(f"size is {size!r}; an integer is needed")
-    try:
-        size = operator.index(size)
-    except TypeError:
-        raise TypeError(f"size is {size!r}; an integer is needed") from None
-    if not 1 <= size <= rows:
-        raise ValueError(f"size is {size}; from 1 to {rows} (the number of rows) is needed")
-    return size
-
-
-def _as_targets(dtype: Any, arrays: list[np.ndarray]) -> list[np.dtype[Any]]:
-    """The dtype of each array's batches."""
-    if isinstance(dtype, tuple):
-        if len(dtype) != len(arrays):
-            raise ValueError(
-                f"dtype has {len(dtype)} entries; one for each of the {len(arrays)} arrays is needed"
-            )
-        wanted = [None if entry is None else _as_dtype(entry) for entry in dtype]
-    else:
-        one = None if dtype is None else _as_dtype(dtype)
-        if one is not None and one.kind not in "fc":
-            raise TypeError(
-                f"dtype is {one}; a floating dtype, or a tuple with one entry an array, is needed"
-            )
-        wanted = [one if array.dtype.kind == "f" else None for array in arrays]
-    for i, (array, target) in enumerate(zip(arrays, wanted, strict=True)):
-        if target is not None and (target.hasobject or not np.can_cast(array.dtype, target, "same_kind")):
-            raise TypeError(f"arrays[{i}] has dtype {array.dtype}, which does not go into {target}")
-    return [array.dtype if target is None else target for array, target in zip(arrays, wanted, strict=True)]
-
-
-def _as_dtype(entry: Any) -> np.dtype[Any]:
-    try:
-        return np.dtype(entry)
-    except TypeError as error:
-        raise TypeError(f"dtype is {entry!r}; {error}") from None
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

@@ -72,7 +72,13 @@ class Checked:
         if callable(getattr(source, "advise", None)):
             self.advise = source.advise
         self._row: Any = None
-        first = self.take(np.zeros(min(1, self._length), np.int64))
+        try:
+            first = self.take(np.zeros(min(1, self._length), np.int64))
+        except Exception as error:
+            error.add_note(
+                f"{name}.take was called with an array of row numbers, as a source of batches must allow"
+            )
+            raise
         self.dtype: np.dtype[Any] = first.dtype
         self.shape: tuple[int, ...] = (self._length, *first.shape[1:])
 

@@ -126,7 +126,7 @@ class Table:
         out = checked_out(out, (len(order), len(self.columns)), self.dtype)
         for group, places, rows in self._by_group(order):
             out[places] = group.rows[rows]
-            group.served += len(rows)
+            group.served[0] += len(rows)
         return out
 
     def _by_group(self, order: np.ndarray) -> Iterator[tuple[_Group, Any, np.ndarray]]:
@@ -166,7 +166,7 @@ class Table:
         while self._bytes > self._cache_bytes and len(self._decoded) > 1:
             _, old = self._decoded.popitem(last=False)
             self._bytes -= old.nbytes
-            self._wasted += 2 * old.served < len(old.rows)
+            self._wasted += 2 * max(old.served) < len(old.rows)
             if self._wasted == WASTED:
                 warnings.warn(
                     f"{WASTED} row groups were decoded for less than half of their rows each, and dropped: the order "
@@ -190,7 +190,7 @@ class _Group:
     def __init__(self, rows: np.ndarray) -> None:
         self.rows = rows
         self.target: np.ndarray | None = None
-        self.served = 0  # rows of it that went into batches
+        self.served = [0, 0]  # rows, and values of the target, that went into batches
 
     @property
     def nbytes(self) -> int:
@@ -214,6 +214,7 @@ class _Target:
         for group, places, rows in self._table._by_group(order):
             assert group.target is not None
             out[places] = group.target[rows]
+            group.served[1] += len(rows)
         return out
 
     def __repr__(self) -> str:
