@@ -17,12 +17,12 @@ import numpy as np
 
 from fastopt._core.gather import Reader
 from fastopt.data.seeds import child
+from fastopt.data.sources import ReadAhead
 
 __all__ = ["Background", "Foreground", "Maker", "noise"]
 
 NOISE = 0x61756721  # keeps the noise of a batch apart from all orders
 AHEAD = 2  # batches made before they are asked for, with prefetch=True
-ADVICE = 8  # batches whose rows are announced to a source before they are taken
 
 
 def noise(seed: np.random.SeedSequence, epoch: int, number: int) -> np.random.Generator:
@@ -42,29 +42,14 @@ class Maker:
         augment: Callable[[Any, np.random.Generator], Any] | None,
     ) -> None:
         self.reader, self.seed, self.epoch, self.augment = reader, seed, epoch, augment
-        self._advise = [
-            source.advise for source in reader.gather.sources if getattr(source, "advise", None) is not None
-        ]
-        self._runs = (lambda a, b: [(a, b)]) if order is None else getattr(order, "runs", None)
-        self._told = -1  # entries announced up to here
+        self._ahead = ReadAhead(reader.gather.sources, order, reader.entries)
 
     def __call__(self, number: int) -> Any:
-        if self._advise and self._runs is not None:
-            self._announce(number)
+        size = self.reader.size
+        self._ahead.before(number * size, min((number + 1) * size, self.reader.entries))
         self.reader.check()
         batch = self.reader.batch(number)
         return batch if self.augment is None else self.augment(batch, noise(self.seed, self.epoch, number))
-
-    def _announce(self, number: int) -> None:
-        size, entries = self.reader.size, self.reader.entries
-        first = max(self._told, number * size)
-        stop = min((number + 1 + ADVICE) * size, entries)
-        if stop - first < min(ADVICE * size // 2, entries - first) or stop <= first:
-            return  # a few runs at a time, not one a batch
-        self._told = stop
-        for run in self._runs(first, stop):  # type: ignore[misc]
-            for advise in self._advise:
-                advise(*run)
 
 
 class Foreground:

@@ -22,6 +22,7 @@ from fastopt.data.tables import Table, _Target
 
 __all__ = ["Checked", "ReadAhead", "as_source"]
 
+BATCHES_AHEAD = 8  # announced where rows come in their own order
 _SUFFIXES = {".npy": Npy, ".parquet": Table, ".pq": Table}
 
 
@@ -130,39 +131,52 @@ class ReadAhead:
     ----------
     sources : iterable
         Those without ``advise`` are passed over.
-    order : object
-        The order of an epoch. Only one with ``runs(a, b)`` (that of `fastopt.data.Blocks`) draws from few runs of
-        rows at a time; of others nothing is announced.
+    order : object or None
+        The order of an epoch; None: in the order of the rows. Of others than None and those with ``runs(a, b)``
+        (that of `fastopt.data.Blocks`) nothing is announced: they draw from everywhere.
+    entries : int
+        Length of the order.
     """
 
-    def __init__(self, sources: Iterable[Any], order: Any) -> None:
+    def __init__(self, sources: Iterable[Any], order: Any, entries: int) -> None:
         self._sources = [source for source in sources if callable(getattr(source, "advise", None))]
-        self._order: Any = order if self._sources and callable(getattr(order, "runs", None)) else None
+        self._order, self._entries = order, entries
+        self._tells = bool(self._sources) and (order is None or callable(getattr(order, "runs", None)))
         self._reached: int | None = None  # where the first buffer begins that was not announced
         self._ahead = 0  # rows of the last one that was
 
     def before(self, first: int, stop: int) -> None:
         """Entries first .. stop-1 are taken next. Entries are asked for in rising order."""
+        if not self._tells or first >= stop:
+            return
         order = self._order
-        if order is None or first >= stop:
+        if order is None:
+            self._ahead = (stop - first) * BATCHES_AHEAD
+            reached = first if self._reached is None else self._reached
+            if reached < min(self._entries, stop + self._ahead // 2):
+                self._reached = min(self._entries, stop + self._ahead)
+                self._tell([(reached, self._reached)])
             return
         if self._reached is None:
             self._reached = first + self._announce(first)
             if first:  # the pass begins within a buffer, which ends where other runs are drawn from
                 here = order.runs(first, first + 1)
-                last = min(len(order), self._reached)
+                last = min(self._entries, self._reached)
                 self._reached = first + bisect_left(
                     range(first, last), True, key=lambda i: bool(order.runs(i, i + 1) != here)
                 )
-        while self._reached < min(len(order), stop + self._ahead):
+        while self._reached < min(self._entries, stop + self._ahead):
             self._reached += self._announce(self._reached)
+
+    def _tell(self, runs: list[tuple[int, int]]) -> None:
+        for source in self._sources:
+            for run in runs:
+                source.advise(*run)
 
     def _announce(self, entry: int) -> int:
         """Tells the runs of the buffer that holds an entry; returns how many rows it has."""
         runs = self._order.runs(entry, entry + 1)
-        for source in self._sources:
-            for run in runs:
-                source.advise(*run)
+        self._tell(runs)
         self._ahead = sum(stop - first for first, stop in runs)
         return self._ahead
 
