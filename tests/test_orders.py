@@ -362,7 +362,7 @@ def test_draws_are_uniform_and_repeat():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ((-1, 0), ValueError, "n is -1; an integer from 0 to 9223372036854775807, is needed"),
+        ((-1, 0), ValueError, "n is -1; an integer from 0 to 9223372036854775807 is needed"),
         ((2**63, 0), ValueError, "n is 9223372036854775808"),
         ((1.5, 0), TypeError, "n is 1.5"),
         ((True, 0), TypeError, "n is True"),

@@ -335,7 +335,7 @@ cdef class Gather:
         cdef char **out = few
         cdef fo_gathering job
         cdef bint in_order = order is None
-        cdef list batch, casts = [], held = None
+        cdef list batch, casts = [], _held
         cdef Py_ssize_t i
         if self.count > 8:
             out = <char **> PyMem_Calloc(self.count, sizeof(char *))
@@ -345,7 +345,7 @@ cdef class Gather:
             batch = self.lay(in_order, first, n, size, out, casts)
             describe(&job, self, order, first, n, n, n, out)
             if self.mapped:
-                held = self.hold_maps()
+                _held = self.hold_maps()
             if job.count and (self.mapped or self.row_bytes * n >= RELEASE_BYTES):
                 with nogil:
                     api().gather(&job, api().get_num_threads())
@@ -420,14 +420,14 @@ cdef class Reader:
             self.piece = (self.order, 0)
 
     cdef tuple find(self, Py_ssize_t first, Py_ssize_t n):
-        """An array that holds entries first .. first+n-1, and the number of its first. Computed in pieces of whole batches."""
+        """An array that holds entries first .. first+n-1, and the number of its first."""
         cdef tuple piece = self.piece
         cdef Py_ssize_t start
         if piece is not None:
             start = piece[1]
             if start <= first and first + n <= start + cnp.PyArray_DIM(<cnp.ndarray> piece[0], 0):
                 return piece
-        cdef Py_ssize_t length = -(-<Py_ssize_t> CHUNK // self.size) * self.size
+        cdef Py_ssize_t length = -(-<Py_ssize_t> CHUNK // self.size) * self.size            # whole batches
         start = first // length * length
         cdef Py_ssize_t stop = min(start + length, self.entries)
         piece = (checked(self.order[start:stop], stop - start, self.rows), start)

@@ -165,7 +165,8 @@ class Batches:
             f"{source.dtype} {source.array.shape}" if isinstance(source, Source) else repr(source)
             for source in sources
         )
-        self._rank, self._ranks, self._limit = 0, 1, None
+        self._rank, self._ranks = 0, 1
+        self._limit: int | None = None
         self._epoch = 0  # of the pass in _pass, or of the one that comes next
         self._start = 0  # where it begins
         self._pass: Pass | Foreground | None = None
@@ -224,7 +225,7 @@ class Batches:
         if old is not None:
             old.close()
         self._epoch, self._start, self._pass = epoch, start, begun
-        return begun
+        return iter(begun)
 
     def _begin(self, reader: Reader, order: Any, epoch: int, first: int, count: int) -> Pass | Foreground:
         advised = any(getattr(source, "advise", None) for source in self._gather.sources)
@@ -351,7 +352,11 @@ class Batches:
         wrong = [f"{key} is missing" for key in mine if key not in state]
         wrong += [f"{key!r} is unknown" for key in state if key not in mine]
         for key in ("version", "rows", "size", "shuffle", "drop_last", "last"):
-            if key in state and key in mine and (type(state[key]) is not type(mine[key]) or state[key] != mine[key]):
+            if (
+                key in state
+                and key in mine
+                and (type(state[key]) is not type(mine[key]) or state[key] != mine[key])
+            ):
                 wrong.append(f"{key} is {state[key]!r}, here {mine[key]!r}")
         for key, most in (("epoch", None), ("position", self._count(epoch))):
             value = state.get(key, 0)

@@ -36,7 +36,7 @@ class Blocks(Strategy):
     -----
     How much mixing does a training run need? Where rows lie in random order, none. The worst case are rows
     sorted by class. So measured (``bench/mixing.py``: the digits, softmax regression, 20 epochs, 48 blocks of
-    30 rows; accuracy on rows left out, mean of 10 seeds, standard deviations 0.002 to 0.02):
+    30 rows; accuracy on rows left out, mean of 10 seeds, standard deviations up to 0.02):
 
     ==============================  ==========  ==========
     order                           step 0.5    step 2
@@ -49,16 +49,15 @@ class Blocks(Strategy):
     ``"epoch"``                     0.958       0.968
     ==============================  ==========  ==========
 
-    Blocks in random order win back nine tenths of what sorting costs even if each block is of one class; a
-    buffer of a third of the rows nearly all of it; small steps forgive more than large ones.
+    Blocks in random order win back eight or nine tenths of what sorting costs, even if each block is of one
+    class; a buffer of a third of the rows 95 %. Small steps forgive more than large ones.
 
-    The order is computed as it is read: memory is that of one buffer, `8 block buffer` bytes at most, whatever
-    the number of rows (and constant for buffers of more than :math:`2^{22}` rows).
+    The order is computed as it is read. The row numbers of one buffer are kept, or of buffers with more than
+    :math:`2^{22}` rows none, so memory does not grow with the number of rows.
 
     Source: L. Xu, S. Qiu, B. Yuan, J. Jiang, C. Renggli, S. Gan, K. Kara, G. Li, J. Liu, W. Wu, J. Ye and C.
     Zhang, *In-database machine learning with CorgiPile: stochastic gradient descent without full data shuffle*,
-    SIGMOD 2022, section 4 (there blocks are drawn without replacement into
-    a buffer of `n`).
+    SIGMOD 2022, section 4.
 
     Examples
     --------

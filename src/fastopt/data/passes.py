@@ -183,8 +183,8 @@ class Background(Foreground):
         super().close()
         self._end()
 
-    def __del__(self) -> None:
-        self._end()
+    def __iter__(self) -> Handle:  # type: ignore[override]
+        return Handle(self)
 
     def _end(self) -> None:
         line, self._line = getattr(self, "_line", None), None
@@ -219,3 +219,22 @@ class Background(Foreground):
 
     def _line_stopped(self) -> bool:
         return self._line is None or self._line.stopped
+
+
+class Handle:
+    """What a loop holds of a `Background`, which its `Batches` holds too: when the loop lets go, the thread ends."""
+
+    def __init__(self, of: Background) -> None:
+        self._of = of
+
+    def __iter__(self) -> Handle:
+        return self
+
+    def __length_hint__(self) -> int:
+        return self._of.__length_hint__()
+
+    def __next__(self) -> Any:
+        return next(self._of)
+
+    def __del__(self) -> None:
+        self._of._end()

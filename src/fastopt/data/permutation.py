@@ -45,7 +45,7 @@ class Permutation(Lazy):
     method : {"auto", "exact", "keyed"}, default "auto"
         ``"exact"``: Fisher-Yates; each of the :math:`n!` orders is equally likely, as far as the bits are
         random; the order is made when it is first looked at and is kept, in `4 n` bytes. ``"keyed"``: no
-        memory, any element in less than a microsecond. ``"auto"``: exact up to :math:`2^{22}` (4,194,304)
+        memory, any element in about a microsecond. ``"auto"``: exact up to :math:`2^{22}` (4,194,304)
         elements, keyed beyond.
 
     Attributes

@@ -68,13 +68,13 @@ def child(seed: np.random.SeedSequence, *key: int) -> np.random.SeedSequence:
 
 def as_count(value: Any, name: str, least: int, most: int | None = None) -> int:
     """An integer in a range, or a TypeError or ValueError that names the argument."""
-    wanted = f"an integer, at least {least}" if most is None else f"an integer from {least} to {most}"
+    wanted = f"an integer, at least {least}," if most is None else f"an integer from {least} to {most}"
     if isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} is {value!r}; {wanted}, is needed")
+        raise TypeError(f"{name} is {value!r}; {wanted} is needed")
     try:
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name} is {value!r}; {wanted}, is needed") from None
+        raise TypeError(f"{name} is {value!r}; {wanted} is needed") from None
     if number < least or (most is not None and number > most):
-        raise ValueError(f"{name} is {number}; {wanted}, is needed")
+        raise ValueError(f"{name} is {number}; {wanted} is needed")
     return number
