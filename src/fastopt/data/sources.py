@@ -72,16 +72,9 @@ class Checked:
         self._length = _length(source, name)
         if callable(getattr(source, "advise", None)):
             self.advise = source.advise
-        self._row: Any = None
-        try:
-            first = self.take(np.zeros(min(1, self._length), np.int64))
-        except Exception as error:
-            error.add_note(
-                f"{name}.take was called with an array of row numbers, as a source of batches must allow"
-            )
-            raise
-        self.dtype: np.dtype[Any] = first.dtype
-        self.shape: tuple[int, ...] = (self._length, *first.shape[1:])
+        self._row: Any = None  # dtype and shape of a row, once one was seen
+        self.dtype = getattr(source, "dtype", None)
+        self.shape = getattr(source, "shape", (self._length,))
 
     def __len__(self) -> int:
         return self._length
@@ -90,7 +83,12 @@ class Checked:
         """What the object gives for these rows, an array or a CSR matrix; an error if it is not what it was before."""
         if len(self._source) != self._length:
             raise ValueError(f"{self._name} had {self._length} rows and now has {len(self._source)}")
-        rows = self._source.take(indices)
+        try:
+            rows = self._source.take(indices)
+        except Exception as error:
+            if self._row is None:
+                error.add_note(f"{self._name}.take was called with an array of row numbers, as batches do")
+            raise
         sparse = sys.modules.get("scipy.sparse")
         if sparse is not None and sparse.issparse(rows):
             if rows.format != "csr":
@@ -105,7 +103,7 @@ class Checked:
             rows = np.asarray(rows)
             if rows.dtype.hasobject:
                 raise TypeError(
-                    f"{self._name}.take gave {rows.dtype}; numbers, or others of a fixed width, are needed"
+                    f"{self._name}.take gave dtype {rows.dtype}; numbers, or others of a fixed width, are needed"
                 )
         if rows.ndim == 0 or rows.shape[0] != len(indices):
             raise ValueError(
@@ -121,7 +119,7 @@ class Checked:
         return rows
 
     def __repr__(self) -> str:
-        return f"{type(self._source).__name__}({self.dtype} {self.shape})"
+        return f"{type(self._source).__name__} of {self._length} rows"
 
 
 class ReadAhead:
