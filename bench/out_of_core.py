@@ -131,7 +131,9 @@ def child(folder: Path, task: str, limit: float, spare: float, size: int) -> dic
     else:
         record["seconds"] = read_blocks(folder, size, task.endswith("prefetch"))
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    record["peak"] = usage.ru_maxrss * 1024
+    # ru_maxrss would be that of the parent, if it was larger when it forked.
+    status = Path("/proc/self/status").read_text()
+    record["peak"] = int(status.split("VmHWM:")[1].split()[0]) * 1024
     record["cpu"] = usage.ru_utime + usage.ru_stime
     return record
 

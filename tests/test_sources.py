@@ -1,6 +1,7 @@
 """Sources: the rows that NumPy's indexing gives, from files, sparse matrices, tables and objects; every failure told."""
 
 import errno
+import itertools
 import os
 import pickle
 import subprocess
@@ -434,7 +435,7 @@ def test_blocks_are_announced_before_they_are_needed_and_read_once(tmp_path, sta
     a = filled((160, 4), "f8")
     X = fo.data.Npy(shards(tmp_path / "s", a, [33]), buffer=32 * 160)
     order = InBlocks(160, 10, 4)
-    ahead = ReadAhead([X, np.zeros(3)], order)
+    ahead = ReadAhead([X, np.zeros(3)], order, 160)
     announced = set()
     for i in range(start, 160, size):
         part = order.rows[i : i + size]
@@ -448,9 +449,20 @@ def test_blocks_are_announced_before_they_are_needed_and_read_once(tmp_path, sta
     assert order.asked <= (4 if start == 0 else 40)
     before = X._reader.loaded
     assert before == len(np.unique(order.rows[start:] // 10)) * 10 * 32  # each block once
-    for plain_order in (None, np.arange(5)):
-        ReadAhead([X], plain_order).before(0, 5)
-    assert X._reader.loaded == before
+    left = X._reader.announced()
+    ReadAhead([X], np.arange(5), 5).before(0, 5)  # draws from everywhere
+    assert X._reader.announced() == left
+
+
+def test_rows_in_their_own_order_are_announced_once(tmp_path):
+    told = []
+    source = type("Source", (), {"advise": lambda self, *run: told.append(run)})()
+    ahead = ReadAhead([source], None, 1000)
+    for first in range(30, 1000, 10):
+        ahead.before(first, min(1000, first + 10))
+        assert told[-1][1] >= min(1000, first + 50)
+    assert told[0][0] == 30 and told[-1][1] == 1000 and len(told) < 30
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(told))
 
 
 # ---- threads and forks ----
@@ -893,7 +905,7 @@ def test_as_source_refuses_by_name(tmp_path):
 def test_objects_are_held_to_their_word():
     array = np.arange(12.0).reshape(6, 2)
     good = as_source(Rows(array), "arrays[0]")
-    assert (good.shape, good.dtype) == ((6, 2), np.float64)
+    assert (good.shape, good.dtype, len(good)) == ((6,), None, 6)  # it says nothing about itself
     assert same(good.take(np.array([5, 5])), array[[5, 5]])
     cases = {
         "as many rows": lambda self, i: array[i][:-1],
@@ -905,7 +917,7 @@ def test_objects_are_held_to_their_word():
     for message, take in cases.items():
         kind = type("Bad", (Rows,), {"take": take})
         with pytest.raises((TypeError, ValueError), match=rf"arrays\[2\]\.take.*{message}"):
-            as_source(kind(array), "arrays[2]")
+            as_source(kind(array), "arrays[2]").take(np.array([0]))
 
     class Fickle(Rows):
         def take(self, indices):
@@ -913,7 +925,8 @@ def test_objects_are_held_to_their_word():
             return rows if len(indices) < 3 else rows.astype("f4") if indices[0] else rows[:, :1]
 
     fickle = as_source(Fickle(array), "arrays[3]")
-    fickle.take(np.array([1, 2]))
+    for order in ([1, 2], [1, 2]):
+        fickle.take(np.array(order))
     for order in ([1, 2, 3], [0, 1, 2]):
         with pytest.raises(
             ValueError, match=r"arrays\[3\]\.take gave rows of .* where it gave float64 \(2,\) before"
@@ -932,5 +945,98 @@ def test_an_objects_own_exception_comes_out():
             raise KeyError("mine")
 
     with pytest.raises(KeyError, match="mine") as caught:
-        as_source(Broken(np.zeros(3)), "arrays[0]")
+        as_source(Broken(np.zeros(3)), "arrays[0]").take(np.array([0]))
     assert "arrays[0].take was called with an array of row numbers" in caught.value.__notes__[0]
+
+
+# ---- batches of them ----
+
+
+def every_batch(batches):
+    return [tuple(part.copy() for part in batch) if isinstance(batch, tuple) else batch for batch in batches]
+
+
+@pytest.mark.parametrize("prefetch", [False, True])
+@pytest.mark.parametrize("shuffle", ["epoch", "replacement", False, fo.data.Blocks(50, buffer=3)], ids=str)
+def test_batches_over_files_are_those_over_arrays(tmp_path, shuffle, prefetch):
+    X, y = filled((1003, 6), "f4"), np.arange(1003)
+    names = shards(tmp_path / "x", X, [100, 101, 640])
+    np.save(tmp_path / "y.npy", y)
+    ours = fo.Batches(names, tmp_path / "y.npy", size=64, rng=3, shuffle=shuffle, prefetch=prefetch)
+    want = fo.Batches(X, y, size=64, rng=3, shuffle=shuffle)
+    for _ in range(2):
+        for (xb, yb), (xw, yw) in zip(ours, want, strict=True):
+            assert same(xb, xw) and same(yb, yw)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 3, 7, 15])
+def test_files_in_blocks_resume_in_mid_epoch(tmp_path, cut):
+    X = filled((1003, 6), "f4")
+    names = shards(tmp_path / "x", X, [300])
+
+    def made():
+        return fo.Batches(names, size=64, rng=3, shuffle=fo.data.Blocks(50, buffer=3), prefetch=True)
+
+    whole = every_batch(made())
+    first = made()
+    it = iter(first)
+    for _ in range(cut):
+        next(it)
+    state = first.state_dict()
+    second = made()
+    second.load_state_dict(state)
+    rest = every_batch(second)
+    assert len(rest) == len(whole) - cut
+    assert all(same(a, b) for a, b in zip(rest, whole[cut:], strict=True))
+
+
+def test_blocks_of_a_file_are_each_read_once_an_epoch(tmp_path):
+    X = filled((1003, 6), "f4")
+    np.save(tmp_path / "x.npy", X)
+    source = fo.data.Npy(tmp_path / "x.npy")
+    for epoch, _ in enumerate([0, 1], 1):
+        batches = fo.Batches(source, size=64, rng=3, shuffle=fo.data.Blocks(50, buffer=3))
+        assert sum(len(xb) for xb in batches) == 1003
+        assert source._reader.loaded == epoch * X.nbytes
+        assert source._reader.held == 0
+
+
+def test_batches_of_matrices_tables_and_objects(arrow):
+    S = sp.random(200, 30, 0.1, format="csr", random_state=0)
+    table = mixed(arrow, 200)
+    X = fo.data.Table(table, target="y")
+    order = np.concatenate(list(fo.Batches(np.arange(200), size=32, rng=1)))
+    at = 0
+    for sb, tb, yb, ob in fo.Batches(S, X, X.target, Rows(np.arange(200.0)), size=32, rng=1, prefetch=True):
+        rows = order[at : at + len(yb)]
+        assert same(sb.toarray(), S[rows].toarray())
+        assert np.array_equal(tb, plain(table, "abcd")[rows], equal_nan=True)
+        assert same(yb, table["y"].to_numpy()[rows]) and same(ob, rows.astype(float))
+        at += len(rows)
+    assert at == 200
+
+
+def test_a_file_cut_in_mid_epoch_comes_out_of_the_loop(tmp_path):
+    X = filled((20_000, 6), "f4")
+    np.save(tmp_path / "x.npy", X)
+    for prefetch in (False, True):
+        np.save(tmp_path / "x.npy", X)
+        it = iter(fo.Batches(tmp_path / "x.npy", size=64, rng=3, prefetch=prefetch))
+        next(it)
+        with open(tmp_path / "x.npy", "r+b") as file:
+            file.truncate(5000)
+        with pytest.raises(ValueError, match=r"x\.npy has changed from \d+ to 5000 bytes"):
+            for _ in it:
+                pass
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="needs /proc")
+def test_training_out_of_core_on_a_small_set():
+    """The benchmark of 8 GB under 1.5 GB, at 320 MB with 224 MB to spare."""
+    root = Path(__file__).parents[1]
+    command = [sys.executable, "-m", "bench.out_of_core", "--gb", "0.32", "--spare", "224", "--size", "512"]
+    got = subprocess.run(command, capture_output=True, text=True, cwd=root)
+    assert got.returncode == 0, got.stderr
+    assert "cannot be mapped" in got.stdout
+    losses = [float(v) for v in got.stdout.split("epoch:")[1].split()]
+    assert losses[0] > 1.2 * losses[-1]

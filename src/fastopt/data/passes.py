@@ -42,11 +42,11 @@ class Maker:
         augment: Callable[[Any, np.random.Generator], Any] | None,
     ) -> None:
         self.reader, self.seed, self.epoch, self.augment = reader, seed, epoch, augment
-        self._ahead = ReadAhead([getattr(source, "source", None) for source in reader.gather.sources], order)
+        self._ahead = ReadAhead(reader.gather.sources, order, reader.entries)
 
     def __call__(self, number: int) -> Any:
-        first = number * self.reader.size
-        self._ahead.before(first, min(first + self.reader.size, self.reader.entries))
+        size = self.reader.size
+        self._ahead.before(number * size, min((number + 1) * size, self.reader.entries))
         self.reader.check()
         batch = self.reader.batch(number)
         return batch if self.augment is None else self.augment(batch, noise(self.seed, self.epoch, number))

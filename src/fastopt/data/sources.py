@@ -22,6 +22,7 @@ from fastopt.data.tables import Table, _Target
 
 __all__ = ["Checked", "ReadAhead", "as_source"]
 
+BATCHES_AHEAD = 8  # announced where rows come in their own order
 _SUFFIXES = {".npy": Npy, ".parquet": Table, ".pq": Table}
 
 
@@ -71,16 +72,9 @@ class Checked:
         self._length = _length(source, name)
         if callable(getattr(source, "advise", None)):
             self.advise = source.advise
-        self._row: Any = None
-        try:
-            first = self.take(np.zeros(min(1, self._length), np.int64))
-        except Exception as error:
-            error.add_note(
-                f"{name}.take was called with an array of row numbers, as a source of batches must allow"
-            )
-            raise
-        self.dtype: np.dtype[Any] = first.dtype
-        self.shape: tuple[int, ...] = (self._length, *first.shape[1:])
+        self._row: Any = None  # dtype and shape of a row, once one was seen
+        self.dtype = getattr(source, "dtype", None)
+        self.shape = getattr(source, "shape", (self._length,))
 
     def __len__(self) -> int:
         return self._length
@@ -89,7 +83,12 @@ class Checked:
         """What the object gives for these rows, an array or a CSR matrix; an error if it is not what it was before."""
         if len(self._source) != self._length:
             raise ValueError(f"{self._name} had {self._length} rows and now has {len(self._source)}")
-        rows = self._source.take(indices)
+        try:
+            rows = self._source.take(indices)
+        except Exception as error:
+            if self._row is None:
+                error.add_note(f"{self._name}.take was called with an array of row numbers, as batches do")
+            raise
         sparse = sys.modules.get("scipy.sparse")
         if sparse is not None and sparse.issparse(rows):
             if rows.format != "csr":
@@ -104,7 +103,7 @@ class Checked:
             rows = np.asarray(rows)
             if rows.dtype.hasobject:
                 raise TypeError(
-                    f"{self._name}.take gave {rows.dtype}; numbers, or others of a fixed width, are needed"
+                    f"{self._name}.take gave dtype {rows.dtype}; numbers, or others of a fixed width, are needed"
                 )
         if rows.ndim == 0 or rows.shape[0] != len(indices):
             raise ValueError(
@@ -120,7 +119,7 @@ class Checked:
         return rows
 
     def __repr__(self) -> str:
-        return f"{type(self._source).__name__}({self.dtype} {self.shape})"
+        return f"{type(self._source).__name__} of {self._length} rows"
 
 
 class ReadAhead:
@@ -130,39 +129,52 @@ class ReadAhead:
     ----------
     sources : iterable
         Those without ``advise`` are passed over.
-    order : object
-        The order of an epoch. Only one with ``runs(a, b)`` (that of `fastopt.data.Blocks`) draws from few runs of
-        rows at a time; of others nothing is announced.
+    order : object or None
+        The order of an epoch; None: in the order of the rows. Of others than None and those with ``runs(a, b)``
+        (that of `fastopt.data.Blocks`) nothing is announced: they draw from everywhere.
+    entries : int
+        Length of the order.
     """
 
-    def __init__(self, sources: Iterable[Any], order: Any) -> None:
+    def __init__(self, sources: Iterable[Any], order: Any, entries: int) -> None:
         self._sources = [source for source in sources if callable(getattr(source, "advise", None))]
-        self._order: Any = order if self._sources and callable(getattr(order, "runs", None)) else None
+        self._order, self._entries = order, entries
+        self._tells = bool(self._sources) and (order is None or callable(getattr(order, "runs", None)))
         self._reached: int | None = None  # where the first buffer begins that was not announced
         self._ahead = 0  # rows of the last one that was
 
     def before(self, first: int, stop: int) -> None:
         """Entries first .. stop-1 are taken next. Entries are asked for in rising order."""
+        if not self._tells or first >= stop:
+            return
         order = self._order
-        if order is None or first >= stop:
+        if order is None:
+            self._ahead = (stop - first) * BATCHES_AHEAD
+            reached = first if self._reached is None else self._reached
+            if reached < min(self._entries, stop + self._ahead // 2):
+                self._reached = min(self._entries, stop + self._ahead)
+                self._tell([(reached, self._reached)])
             return
         if self._reached is None:
             self._reached = first + self._announce(first)
             if first:  # the pass begins within a buffer, which ends where other runs are drawn from
                 here = order.runs(first, first + 1)
-                last = min(len(order), self._reached)
+                last = min(self._entries, self._reached)
                 self._reached = first + bisect_left(
                     range(first, last), True, key=lambda i: bool(order.runs(i, i + 1) != here)
                 )
-        while self._reached < min(len(order), stop + self._ahead):
+        while self._reached < min(self._entries, stop + self._ahead):
             self._reached += self._announce(self._reached)
+
+    def _tell(self, runs: list[tuple[int, int]]) -> None:
+        for source in self._sources:
+            for run in runs:
+                source.advise(*run)
 
     def _announce(self, entry: int) -> int:
         """Tells the runs of the buffer that holds an entry; returns how many rows it has."""
         runs = self._order.runs(entry, entry + 1)
-        for source in self._sources:
-            for run in runs:
-                source.advise(*run)
+        self._tell(runs)
         self._ahead = sum(stop - first for first, stop in runs)
         return self._ahead
 
