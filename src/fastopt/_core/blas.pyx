@@ -74,7 +74,7 @@ def verify(str name, str signature):
             f"{wanted} (c letter, i 32-bit int, s float, d double)")
     if found.replace("I", "i") == wanted:
         what += ("; it was built with 64-bit integers (ILP64), which fastopt cannot call: install a SciPy "
-                 "built with -Dcython-blas-abi=lp64, as all wheels on PyPI are")
+                 "built with -Dcython-blas-abi=lp64, as SciPy's wheels are")
     raise RuntimeError(what)
 
 
