@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 
 from fastopt._checks import check_choice, check_integer, check_number
@@ -208,6 +207,8 @@ def split_options(
 
 def start_hessian(owner: str, value: Any, n: int, dtype: Any) -> NDArray[Any]:
     """The option hess_inv0: a symmetric positive definite (n, n) matrix, rounded to the width of x0."""
+    from scipy.linalg import LinAlgError, cholesky  # importing fastopt does not import SciPy's
+
     try:
         found = np.asarray(value)
         matrix = found.astype(
@@ -223,8 +224,8 @@ def start_hessian(owner: str, value: Any, n: int, dtype: Any) -> NDArray[Any]:
     if not np.allclose(matrix, matrix.T, rtol=0, atol=8 * float(np.finfo(dtype).eps) * size):
         raise ValueError(f"{owner}: hess_inv0 is not symmetric; the inverse of a Hessian is")
     try:
-        scipy.linalg.cholesky(matrix.astype(np.float64), lower=True)
-    except scipy.linalg.LinAlgError:
+        cholesky(matrix.astype(np.float64), lower=True)
+    except LinAlgError:
         raise ValueError(f"{owner}: 'hess_inv0' matrix isn't positive definite.") from None
     return matrix
 
