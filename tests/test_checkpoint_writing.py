@@ -6,6 +6,7 @@ import errno
 import gc
 import os
 import resource
+import signal
 import stat
 import subprocess
 import sys
@@ -356,6 +357,49 @@ fo.save({str(path)!r}, background=True, epoch=5, a=np.zeros(4_000_000))
     code = "import fastopt as fo; fo.save('no/such/place', background=True, epoch=5)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "FileNotFoundError" in out.stderr
+
+
+@pytest.mark.parametrize("where", ["child", "parent"])
+def test_a_fork_while_the_folder_is_locked(path: Path, where: str) -> None:
+    """The child has copies of all descriptors: neither it nor the parent may wait for a lock that nobody gives back."""
+    began, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with atomic.folder_lock(path.parent):
+            began.set()
+            go_on.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    began.wait()
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            if where == "child":
+                fo.save(path, epoch=1)
+            else:
+                os.close(write)
+                os.read(read, 1)  # lives on, with what it inherited, until the parent has saved
+        finally:
+            os._exit(0)
+    go_on.set()
+    thread.join()
+    saved = threading.Thread(target=lambda: where == "parent" and fo.save(path, epoch=1), daemon=True)
+    saved.start()
+    saved.join(30)
+    assert not saved.is_alive(), "the parent waits for its own lock"
+    os.close(write)
+    for _ in range(600):
+        if os.waitpid(child, os.WNOHANG)[0]:
+            break
+        time.sleep(0.05)
+    else:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        pytest.fail("the child waits for a lock that it holds itself")
+    assert epoch(path) == 1
+    assert not atomic.held
 
 
 def test_a_forked_child_saves_on_its_own(path: Path, slow: threading.Event) -> None:

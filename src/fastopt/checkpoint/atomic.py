@@ -103,7 +103,29 @@ def remove_stale(folder: Path) -> None:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 os.unlink(entry.path)
             finally:
-                os.close(handle)
+                release(handle)
+
+
+def release(handle: int) -> None:
+    """Unlock and close: a child forked meanwhile has the handle too, and closing ours alone would leave the lock."""
+    if fcntl is not None:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_UN)
+    os.close(handle)
+
+
+#: Open folders of the lock below. A forked child closes its copies: the threads that would have done so are not in it.
+held: set[int] = set()
+
+
+def forget_held() -> None:
+    while held:
+        with suppress(OSError):
+            os.close(held.pop())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=forget_held)
 
 
 @contextmanager
@@ -113,13 +135,16 @@ def folder_lock(folder: Path) -> Iterator[int | None]:
         yield None
         return
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    held.add(handle)
     try:
         if fcntl is not None:
             with suppress(OSError):
                 fcntl.flock(handle, fcntl.LOCK_EX)
         yield handle
     finally:
-        os.close(handle)
+        if handle in held:  # else this is a forked child, and it is closed
+            held.discard(handle)
+            release(handle)
 
 
 def rotate(target: Path, keep: int) -> None:
