@@ -1,5 +1,6 @@
 """Sources: the rows that NumPy's indexing gives, from files, sparse matrices, tables and objects; every failure told."""
 
+import contextlib
 import errno
 import itertools
 import os
