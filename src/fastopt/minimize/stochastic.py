@@ -9,15 +9,15 @@ Programming 14, and Wang, Ma, Goldfarb and Liu (2017), SIAM J. Optim. 27 (dampin
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastopt._checks import check_integer, check_number
-from fastopt._core.kernels import byte_bounds, first_overlap, overlaps_itself
 from fastopt._core.pairs import MAX, Pairs
+from fastopt._parameters import check_params, load_states, stateful
 from fastopt._trees import _at, flatten_tree
 
 __all__ = ["StochasticLBFGS", "StochasticStep"]
@@ -317,7 +317,7 @@ class StochasticLBFGS:
             "step": self.steps,
             "pairs": np.array(self._pairs.block),
         }
-        schedules = [f.state_dict() for f in _stateful(self.lr)]
+        schedules = [f.state_dict() for f in self._stateful()]
         if schedules:
             out["schedules"] = schedules
         return out
@@ -344,24 +344,20 @@ class StochasticLBFGS:
         data = state.get("pairs")
         if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 1:
             raise ValueError("state does not fit: pairs is no vector of uint8")
-        stateful, saved = list(_stateful(self.lr)), state.get("schedules", [])
-        if not isinstance(saved, (list, tuple)) or len(saved) != len(stateful):
-            raise ValueError(f"state does not fit: schedules is not a list of {len(stateful)} states")
+        schedules, saved = self._stateful(), state.get("schedules", [])
+        if not isinstance(saved, (list, tuple)) or len(saved) != len(schedules):
+            raise ValueError(f"state does not fit: schedules is not a list of {len(schedules)} states")
         fresh = Pairs(self._size, self.memory, self.dtype)
         try:
             fresh.load(np.ascontiguousarray(data))
         except ValueError as error:
             raise ValueError(f"state does not fit: pairs: {error}") from None
-        before = [schedule.state_dict() for schedule in stateful]
-        try:
-            for schedule, value in zip(stateful, saved, strict=True):
-                schedule.load_state_dict(value)
-        except BaseException:
-            for schedule, value in zip(stateful, before, strict=True):
-                schedule.load_state_dict(value)
-            raise
+        load_states(schedules, saved)
         self._pairs = fresh
         self.steps = int(step)
+
+    def _stateful(self) -> list[Any]:
+        return stateful([self.lr] if callable(self.lr) else [])
 
     def __reduce__(self) -> tuple[Any, ...]:
         options = {"memory": self.memory, "damping": self.damping, "max_step": self.max_step}
@@ -387,34 +383,10 @@ def _norm(v: np.ndarray) -> float:
         return float(np.linalg.norm(v.astype(np.float64, copy=False)))
 
 
-def _stateful(lr: Any) -> Iterator[Any]:
-    """The schedules in lr that have a state, those inside others too."""
-    if callable(lr):
-        if hasattr(lr, "state_dict") and hasattr(lr, "load_state_dict"):
-            yield lr
-        for inner in (getattr(lr, "schedule", None), *getattr(lr, "schedules", ())):
-            yield from _stateful(inner)
-
-
 def _check_params(params: Any) -> tuple[list[np.ndarray], list[str]]:
-    """Leaves and paths of a tree of parameters, or the first reason why it is none."""
-    leaves, paths = flatten_tree(params)
-    if len(set(paths)) < len(paths):
-        raise ValueError(f"{_OWNER}: two leaves of params have one path; paths must differ")
+    """Leaves and paths of a tree of finite parameters."""
+    leaves, paths = check_params(params, _OWNER)
     for leaf, path in zip(leaves, paths, strict=True):
-        name = f"{_OWNER}: params{_at(path)}"
-        if not isinstance(leaf, np.ndarray) or isinstance(leaf, np.ma.MaskedArray):
-            raise TypeError(f"{name} is {type(leaf).__name__}; a NumPy array of float32 or float64 is wanted")
-        if leaf.dtype not in (np.float32, np.float64):
-            raise TypeError(f"{name} has dtype {leaf.dtype}; float32 or float64 is wanted")
-        if not leaf.flags.writeable:
-            raise ValueError(f"{name} is read-only; a writable array is wanted")
-        if overlaps_itself(leaf):
-            raise ValueError(f"{name} reaches the same element by two indices; an array of its own is wanted")
         if not np.isfinite(leaf).all():
-            raise ValueError(f"{name} holds NaN or Inf; finite numbers are wanted")
-    pair = first_overlap([(*byte_bounds(a), i) for i, a in enumerate(leaves) if a.size], leaves)
-    if pair is not None:
-        one, two = (f"params{_at(paths[i])}" for i in pair)
-        raise ValueError(f"{_OWNER}: {one} and {two} share memory; each needs its own")
+            raise ValueError(f"{_OWNER}: params{_at(path)} holds NaN or Inf; finite numbers are wanted")
     return leaves, paths

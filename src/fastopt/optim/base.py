@@ -11,9 +11,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastopt._core.kernels import Stepper, StepRecord, rules
+from fastopt._parameters import check_params, load_states, stateful
 from fastopt._trees import _at
 from fastopt.averaging import Average
-from fastopt.optim.arrays import allocate, check_params
+from fastopt.optim.arrays import allocate
 from fastopt.optim.fields import PAIRS, RANGES, check_scalar, expand, resolve, spelled
 
 __all__ = ["Optimizer"]
@@ -448,21 +449,14 @@ class Optimizer:
         elif "average" in state:
             wrong.append("there is an average, and this optimizer keeps none")
         scalars = self._check_running(state.get("scalars"), wrong)
-        stateful, saved = self._stateful(), state.get("schedules", [])
+        schedules, saved = self._stateful(), state.get("schedules", [])
         if not isinstance(saved, (list, tuple)):
             wrong.append(f"schedules is {type(saved).__name__}, not a list")
-        elif len(stateful) != len(saved):
-            wrong.append(f"there are {len(saved)} schedules with a state, needed {len(stateful)}")
+        elif len(schedules) != len(saved):
+            wrong.append(f"there are {len(saved)} schedules with a state, needed {len(schedules)}")
         if wrong:
             raise ValueError("state does not fit: " + "; ".join(wrong))
-        before = [schedule.state_dict() for schedule in stateful]
-        try:
-            for schedule, value in zip(stateful, saved, strict=True):
-                schedule.load_state_dict(value)
-        except BaseException:
-            for schedule, value in zip(stateful, before, strict=True):
-                schedule.load_state_dict(value)
-            raise
+        load_states(schedules, saved)
         for mine, theirs in pairs:
             mine[...] = theirs
         self._stepper.put_scalars(scalars)
@@ -486,15 +480,7 @@ class Optimizer:
         return [dict(theirs) if isinstance(theirs, Mapping) else {} for theirs in given]
 
     def _stateful(self) -> list[Any]:
-        """Functions of the step that have a state, those inside other schedules too."""
-        found: list[Any] = []
-        queue = [function for function, _ in self._functions]
-        while queue:
-            f = queue.pop(0)
-            if hasattr(f, "state_dict") and hasattr(f, "load_state_dict"):
-                found.append(f)
-            queue += [x for x in (getattr(f, "schedule", None), *getattr(f, "schedules", ())) if callable(x)]
-        return found
+        return stateful(function for function, _ in self._functions)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), self._stepper.params, *self._made_with, self.state_dict(copy=False))
