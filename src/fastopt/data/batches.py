@@ -237,7 +237,7 @@ class Batches:
         return Foreground(make, first, self._ranks, count)
 
     def _order(self, epoch: int) -> Any:
-        if self.shuffle is not False and isinstance(self.shuffle, str) and self.shuffle == "once":
+        if isinstance(self.shuffle, str) and self.shuffle == "once":
             if self._once is None:
                 self._once = self._strategy.order(self.rows, self._seed, 0)
             return self._once

@@ -101,7 +101,7 @@ class Checked:
             )
         else:
             rows = np.asarray(rows)
-            if rows.dtype.hasobject:
+            if rows.dtype.hasobject or rows.dtype.kind == "T":
                 raise TypeError(
                     f"{self._name}.take gave dtype {rows.dtype}; numbers, or others of a fixed width, are needed"
                 )

@@ -1,4 +1,4 @@
-"""Rows of sources that are not arrays, checked, converted and scaled as those of arrays are."""
+"""Rows of sources that are not arrays, converted and scaled as those of arrays are."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Taken:
     name : str
         For errors.
     source : object
-        With ``__len__`` and ``take(indices)``.
+        From `fastopt.data.sources.as_source`, which sees to it that ``take`` gives what it should.
     wanted : dtype or None
         What batches are converted to; None: what the source gives.
     floats_only : bool
@@ -36,20 +36,7 @@ class Taken:
         self.advise = advise if callable(advise) else None
 
     def rows(self, indices: np.ndarray) -> Any:
-        if len(self.source) != self.length:
-            raise ValueError(f"{self.name} had {self.length} rows and now has {len(self.source)}")
         found = self.source.take(indices)
-        sparse = not isinstance(found, np.ndarray) and hasattr(found, "indptr")
-        if not sparse:
-            found = np.asarray(found)
-            if found.dtype.hasobject or found.dtype.kind == "T":
-                raise TypeError(
-                    f"{self.name}.take gave dtype {found.dtype}; numbers, or others of a fixed width, are needed"
-                )
-        if found.ndim == 0 or found.shape[0] != len(indices):
-            raise ValueError(
-                f"{self.name}.take gave shape {found.shape} for {len(indices)} indices; {len(indices)} rows are needed"
-            )
         target = self.wanted
         if target is not None and (found.dtype.kind == "f" or not self.floats_only) and target != found.dtype:
             if not np.can_cast(found.dtype, target, "same_kind"):
