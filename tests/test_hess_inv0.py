@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 import fastopt as fo
+from objectives import rosenbrock
 
 Array = NDArray[Any]
 SQUARE = np.diag([1.0, 10.0, 100.0]) + 0.5
@@ -18,11 +19,6 @@ SQUARE = np.diag([1.0, 10.0, 100.0]) + 0.5
 def square(x: Array) -> tuple[float, Array]:
     g = SQUARE.astype(x.dtype) @ (x - 1)
     return 0.5 * float(g @ (x - 1)), g
-
-
-def rosenbrock(x: Array) -> tuple[float, Array]:
-    r, s = x[1] - x[0] ** 2, 1 - x[0]
-    return float(100 * r * r + s * s), np.array([-400 * x[0] * r - 2 * s, 200 * r])
 
 
 @pytest.mark.parametrize("variant", ["fused", "blas"])
