@@ -6,8 +6,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from fastopt._core import solve
-from fastopt.minimize.methods import NEED_HESSIAN, NEED_PRODUCT, method_name, split_options, start_hessian
+from fastopt.minimize.methods import NEED_HESSIAN, NEED_PRODUCT, begin, method_name, split_options
 from fastopt.minimize.objective import Objective
 from fastopt.minimize.point import Point
 from fastopt.minimize.result import Reason, empty_result, make_result, show, warn
@@ -109,10 +108,7 @@ def minimize(
     fields, outside = split_options(owner, name, options)
     point = Point(owner, x0)
     objective = Objective(owner, fun, args, jac, hess, hessp, point, name, outside)
-    machine = solve.Machine(point.vector, name, fields)
-    if "hess_inv0" in outside:
-        vector = point.vector
-        machine.start_inverse_hessian(start_hessian(owner, outside["hess_inv0"], vector.size, vector.dtype))
+    machine = begin(owner, name, point.vector, fields, outside)
     points = [point.tree(point.vector)] if outside.get("return_all") else None
     try:
         objective.run(machine, reporter(point, callback, points))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fastopt._checks import check_choice, check_integer, check_number
 from fastopt._core import runtime, solve
 
-__all__ = ["NEED_HESSIAN", "NEED_PRODUCT", "OUTSIDE", "method_name", "split_options", "start_hessian"]
+__all__ = ["NEED_HESSIAN", "NEED_PRODUCT", "OUTSIDE", "begin", "method_name", "split_options"]
 
 #: SciPy's spellings, in small letters, of what goes by another name here.
 ALIASES = {
@@ -205,7 +205,17 @@ def split_options(
     return fields, outside
 
 
-def start_hessian(owner: str, value: Any, n: int, dtype: Any) -> NDArray[Any]:
+def begin(
+    owner: str, method: str, x0: NDArray[Any], fields: dict[str, Any], outside: Mapping[str, Any]
+) -> solve.Machine:
+    """A run of a method from x0, with what `split_options` gave."""
+    machine = solve.Machine(x0, method, fields)
+    if "hess_inv0" in outside:
+        machine.start_inverse_hessian(_start_hessian(owner, outside["hess_inv0"], x0.size, x0.dtype))
+    return machine
+
+
+def _start_hessian(owner: str, value: Any, n: int, dtype: Any) -> NDArray[Any]:
     """The option hess_inv0: a symmetric positive definite (n, n) matrix, rounded to the width of x0."""
     from scipy.linalg import LinAlgError, cholesky  # importing fastopt does not import SciPy's
 

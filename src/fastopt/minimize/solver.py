@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastopt._core import solve
-from fastopt.minimize.methods import method_name, split_options, start_hessian
+from fastopt.minimize.methods import begin, method_name, split_options
 from fastopt.minimize.point import Point
 from fastopt.minimize.result import Reason, make_result
 
@@ -73,18 +73,14 @@ class Solver:
         if asked:
             split_options(owner, name, {"preconditioner": bool})
         fields, outside = split_options(owner, name, options)
-        given = outside.pop("hess_inv0", None)
-        if outside:
+        if foreign := set(outside) - {"hess_inv0"}:
             raise ValueError(
-                f"{owner}: option {next(iter(outside))!r} has no meaning here; the evaluations are the caller's"
+                f"{owner}: option {min(foreign)!r} has no meaning here; the evaluations are the caller's"
             )
         if asked:
             fields["precondition"] = 1
         self._point = Point(owner, x0)
-        vector = self._point.vector
-        self._machine = solve.Machine(vector, name, fields)
-        if given is not None:
-            self._machine.start_inverse_hessian(start_hessian(owner, given, vector.size, vector.dtype))
+        self._machine = begin(owner, name, self._point.vector, fields, outside)
         self._machine.ask()
 
     def __repr__(self) -> str:
