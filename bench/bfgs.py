@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -21,7 +19,7 @@ from typing import Any
 import numpy as np
 import scipy.linalg.blas
 
-from bench.update import listed, machine
+from bench.update import in_a_process, listed, machine
 from fastopt._core import triangle
 from fastopt.cli.contest import Repeated, contest
 
@@ -165,12 +163,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     for threads in options.threads:
-        part = options.out / f"part-{threads}.json"
-        again = [*argv, "--threads", str(threads), "--part", str(part)]
         limits = {f"{name}_NUM_THREADS": str(threads) for name in ("OPENBLAS", "MKL", "OMP")}
-        subprocess.run([sys.executable, "-m", "bench.bfgs", *again], check=True, env=os.environ | limits)
-        rows += json.loads(part.read_text())
-        part.unlink()
+        rows += in_a_process("bench.bfgs", argv, threads, options.out, limits)
     about = machine()
     (options.out / "bfgs.json").write_text(json.dumps({"machine": about, "rows": rows}, indent=1))
     text = report(rows, about)

@@ -229,6 +229,18 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
+def in_a_process(
+    module: str, argv: Sequence[str], threads: int, out: Path, env: dict[str, str] | None = None
+) -> list[Any]:
+    """The rows that a bench measures with this number of threads, in a process of its own."""
+    part = out / f"part-{threads}.json"
+    again = [*argv, "--threads", str(threads), "--part", str(part)]
+    subprocess.run([sys.executable, "-m", module, *again], check=True, env=os.environ | (env or {}))
+    rows: list[Any] = json.loads(part.read_text())
+    part.unlink()
+    return rows
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else list(argv)
     options = parse(argv)
@@ -241,11 +253,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows = measure(options, options.threads[0])
     else:
         for threads in options.threads:
-            part = options.out / f"part-{threads}.json"
-            again = [*argv, "--threads", str(threads), "--part", str(part)]
-            subprocess.run([sys.executable, "-m", "bench.update", *again], check=True)
-            rows += json.loads(part.read_text())
-            part.unlink()
+            rows += in_a_process("bench.update", argv, threads, options.out)
     about = machine()
     (options.out / "update.json").write_text(json.dumps({"machine": about, "rows": rows}, indent=1))
     text = report(rows, about)

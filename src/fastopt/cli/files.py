@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fastopt.cli.errors import Mistake
 
-__all__ = ["write_whole", "check_place", "PNG_OWNER"]
+__all__ = ["write_whole", "check_folder", "check_place", "PNG_OWNER"]
 
 PNG_OWNER = b"fastopt"  # stands in the "Software" entry of our pictures
 
@@ -33,14 +33,19 @@ def write_whole(path: Path, data: bytes) -> None:
             Path(temporary).unlink(missing_ok=True)
 
 
+def check_folder(option: str, path: Path, wanted: str) -> None:
+    """A file of that name can be written."""
+    if path.is_dir():
+        raise Mistake(f"{option} {path}: that is a folder; {wanted} is wanted")
+    if not path.parent.is_dir():
+        raise Mistake(f"{option} {path}: there is no folder {str(path.parent)!r}")
+    if not os.access(path.parent, os.W_OK):
+        raise Mistake(f"{option} {path}: the folder may not be written to")
+
+
 def check_place(path: Path, is_ours: Callable[[bytes], bool], what: str) -> None:
     """Before any work: the file can be written, and what stands there, if anything, is ours."""
-    if path.is_dir():
-        raise Mistake(f"--out {path}: that is a folder; a file name for {what} is wanted")
-    if not path.parent.is_dir():
-        raise Mistake(f"--out {path}: there is no folder {str(path.parent)!r}")
-    if not os.access(path.parent, os.W_OK):
-        raise Mistake(f"--out {path}: the folder may not be written to")
+    check_folder("--out", path, f"a file name for {what}")
     if path.exists():
         try:
             with path.open("rb") as file:

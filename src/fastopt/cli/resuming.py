@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import threading
 import zlib
@@ -17,6 +16,7 @@ import numpy as np
 from fastopt.checkpoint import Checkpointer, load
 from fastopt.checkpoint.every import interval
 from fastopt.cli.errors import Mistake, first_line
+from fastopt.cli.files import check_folder
 from fastopt.cli.prepare import Prepared
 
 __all__ = ["Resumable", "add_checkpoint_arguments", "check_options"]
@@ -70,12 +70,7 @@ def check_options(args: argparse.Namespace) -> None:
             if getattr(args, option):
                 raise Mistake(f"--{option} needs --checkpoint FILE")
         return
-    if path.is_dir():
-        raise Mistake(f"--checkpoint {path}: that is a folder; a file name is wanted")
-    if not path.parent.is_dir():
-        raise Mistake(f"--checkpoint {path}: there is no folder {str(path.parent)!r}")
-    if not os.access(path.parent, os.W_OK):
-        raise Mistake(f"--checkpoint {path}: the folder may not be written to")
+    check_folder("--checkpoint", path, "a file name")
     if path.exists() and not args.resume:
         raise Mistake(f"--checkpoint {path}: the file is there already; --resume goes on from it")
 
