@@ -359,6 +359,20 @@ fo.save({str(path)!r}, background=True, epoch=5, a=np.zeros(4_000_000))
     assert "FileNotFoundError" in out.stderr
 
 
+def test_a_save_where_no_thread_starts_any_more(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.12 starts none while the interpreter ends, and a save in the background may still be at work then."""
+    arrays = {"a": np.arange(5_000_000.0), "b": np.ones(3)}
+    fo.save(path, **arrays)
+    expected = path.read_bytes()
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    fo.save(path, **arrays)
+    assert path.read_bytes() == expected
+
+
 @pytest.mark.parametrize("where", ["child", "parent"])
 def test_a_fork_while_the_folder_is_locked(path: Path, where: str) -> None:
     """The child has copies of all descriptors: neither it nor the parent may wait for a lock that nobody gives back."""

@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from queue import Queue
 from typing import Any, Literal, overload
 
@@ -149,32 +149,48 @@ def _write_payload(file: io.FileIO, arrays: Iterator[np.ndarray], size: int) -> 
             sums[:] = [f"{zlib.crc32(piece, int(sums[0], 16) if sums else 0):08x}"]
         return sums
     # zlib and write() both let go of the interpreter: one thread sums up while the other writes.
+    summing = _sum_up(sums)
+    next(summing)
     pieces: Queue[Any] = Queue(maxsize=4)
-    helper = threading.Thread(target=_sum_up, args=(pieces, sums), name="fastopt-checksum")
-    helper.start()
+    helper = threading.Thread(target=_feed, args=(pieces, summing), name="fastopt-checksum")
+    take: Callable[[memoryview], None] = pieces.put
+    try:
+        helper.start()
+    except RuntimeError:  # an interpreter that ends, and waits for this save, starts no thread any more
+        take = summing.send
     try:
         for piece in _pieces(arrays):
-            pieces.put(piece)
+            take(piece)
             write_all(file, piece)
             if len(piece) >= CHUNK // 2:
                 start_writeback(file.fileno())
     finally:
-        pieces.put(None)
-        helper.join()
+        if helper.ident is not None:
+            pieces.put(None)
+            helper.join()
+    summing.close()
     return sums
 
 
-def _sum_up(pieces: Queue[Any], sums: list[str]) -> None:
-    """Checksums of a stream that is cut into chunks, from pieces that do not cross a chunk's end."""
-    crc = done = 0
+def _feed(pieces: Queue[Any], summing: Generator[None, memoryview, None]) -> None:
     while (piece := pieces.get()) is not None:
-        crc = zlib.crc32(piece, crc)
-        done += len(piece)
-        if done == CHUNK:
+        summing.send(piece)
+
+
+def _sum_up(sums: list[str]) -> Generator[None, memoryview, None]:
+    """Checksums of a stream that is cut into chunks, from pieces that cross no chunk's end; close() adds the last."""
+    crc = done = 0
+    try:
+        while True:
+            piece = yield
+            crc = zlib.crc32(piece, crc)
+            done += len(piece)
+            if done == CHUNK:
+                sums.append(f"{crc:08x}")
+                crc = done = 0
+    finally:
+        if done:
             sums.append(f"{crc:08x}")
-            crc = done = 0
-    if done:
-        sums.append(f"{crc:08x}")
 
 
 def _pieces(arrays: Iterator[np.ndarray]) -> Iterator[memoryview]:
