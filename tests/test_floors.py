@@ -16,15 +16,16 @@ CSRC = ROOT / "csrc"
 #: Floor of each room; a file imports from lower floors, and from its own room.
 FLOORS = {
     "_core": 1,
-    "_checks": 2, "_trees": 2, "_parameters": 2, "_threads": 2, "_info": 2, "averaging": 2, "schedules": 2, "data": 2,
+    "_checks": 2, "_trees": 2, "_parameters": 2, "_threads": 2, "_progress": 2, "_info": 2, "averaging": 2, "schedules": 2, "data": 2,
     "problems": 2, "init": 2, "norm": 2,
     "optim": 3, "minimize": 3,
-    "meta": 4, "diagnostics": 4, "checkpoint": 4,
-    "nn": 5,
-    "cli": 6, "": 6, "__main__": 7,
+    "diagnostics": 4, "checkpoint": 4,
+    "meta": 5,
+    "nn": 6,
+    "cli": 7, "": 7, "__main__": 8,
 }  # fmt: skip
 #: Modules of floor 2 that the others of it stand on.
-GROUND = {"_checks", "_trees", "_parameters", "_threads", "_info", "averaging"}
+GROUND = {"_checks", "_trees", "_parameters", "_threads", "_progress", "_info", "averaging"}
 #: Rooms that may import nothing of these, though they stand lower.
 NEVER = {
     "optim": {"schedules", "minimize", "data"},

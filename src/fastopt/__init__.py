@@ -33,7 +33,11 @@ from fastopt.optim import (  # noqa: E402
 )
 
 if TYPE_CHECKING:
+    from fastopt import diagnostics as diagnostics
+    from fastopt import init as init
+    from fastopt import meta as meta
     from fastopt import nn as nn
+    from fastopt import norm as norm
     from fastopt import problems as problems
     from fastopt.minimize.coordinate import Block, BlockCoordinate, lasso, lasso_path
     from fastopt.minimize.linear import cg
@@ -64,14 +68,18 @@ __all__ = [
     "cg",
     "checkpoint",
     "data",
+    "diagnostics",
     "flatten",
     "get_num_threads",
+    "init",
     "lasso",
     "lasso_path",
     "load",
+    "meta",
     "minimize",
     "minimize_many",
     "nn",
+    "norm",
     "problems",
     "save",
     "schedules",
@@ -81,8 +89,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # fastopt.nn needs scipy.special, which takes longer to import than all the rest; problems are for trying out.
-    if name in ("nn", "problems"):
+    # fastopt.nn needs scipy.special, which takes longer to import than all the rest; not every script needs the others.
+    if name in ("diagnostics", "init", "meta", "nn", "norm", "problems"):
         from importlib import import_module
 
         return import_module(f"fastopt.{name}")
