@@ -214,9 +214,7 @@ def _judge(
     )  # fmt: skip
 
 
-def _distance(
-    g: np.ndarray, values: np.ndarray, vectors: np.ndarray, error: float
-) -> tuple[float, float]:
+def _distance(g: np.ndarray, values: np.ndarray, vectors: np.ndarray, error: float) -> tuple[float, float]:
     """``|H^+ g|`` and the norm of what of g lies in directions without curvature."""
     parts = vectors.T @ g
     curved = np.abs(values) > error
@@ -229,7 +227,9 @@ def _minres(g: np.ndarray, product: Product, n: int, most: int) -> tuple[float, 
 
     if not g.any():
         return 0.0, 0.0
-    p, _ = minres(LinearOperator((n, n), matvec=product, dtype=np.float64), -g, rtol=1e-3, maxiter=min(most, 5 * n))
+    p, _ = minres(
+        LinearOperator((n, n), matvec=product, dtype=np.float64), -g, rtol=1e-3, maxiter=min(most, 5 * n)
+    )
     return float(np.linalg.norm(p)), float(np.linalg.norm(product(p) + g))
 
 
@@ -311,9 +311,7 @@ def escape(
     """
     owner = "escape"
     if point is None:
-        point = critical_point(
-            fun, params, hessp=hessp, step=step, products=products, rng=rng, scale=0.0
-        )
+        point = critical_point(fun, params, hessp=hessp, step=step, products=products, rng=rng, scale=0.0)
     elif not isinstance(point, CriticalPoint):
         raise TypeError(f"{owner}: point is {type(point).__name__}; what critical_point returned is wanted")
     objective = Objective(owner, fun, params)
@@ -332,7 +330,9 @@ def escape(
         after = before
     curving = f"curvature {number(point.low)}"
     if found:
-        verdict = f"A step of {number(abs(found))} along {curving} lowers the loss from {number(before)} to {number(after)}."
+        verdict = (
+            f"A step of {number(abs(found))} along {curving} lowers the loss from {number(before)} to {number(after)}."
+        )
     elif point.low < -point.error:
         verdict = f"No step along {curving} lowers the loss."
     else:

@@ -20,7 +20,15 @@ from fastopt.diagnostics._answer import COLOURS, Answer, number
 from fastopt.diagnostics._objective import Objective
 from fastopt.diagnostics.lanczos import Ends, lanczos
 
-__all__ = ["Conditioning", "Curvature", "Spectrum", "conditioning", "curvature", "extreme_eigenvalues", "hessian_operator"]
+__all__ = [
+    "Conditioning",
+    "Curvature",
+    "Spectrum",
+    "conditioning",
+    "curvature",
+    "extreme_eigenvalues",
+    "hessian_operator",
+]
 
 #: A condition number, or a share of curvature that the gradient sees, from which descent along gradients is slow:
 #: after as many steps at the best rate the slowest part of the error has fallen to 1/e^2 or so.
@@ -428,12 +436,16 @@ class Conditioning(Answer):
     spectrum : Spectrum
     seen : float
         ``high / (g'Hg / g'g)``: how many times flatter the loss is along the gradient than in its steepest
-        direction, which bounds the step length. About as many steps are needed to get somewhere.
+        direction, which bounds the step length. About as many steps are needed to get somewhere. NaN where the
+        curvature along the gradient is not positive.
+    slow : bool
+        `seen` is 1000 or more.
     """
 
     curvature: Curvature
     spectrum: Spectrum
     seen: float
+    slow: bool
 
     def _draw(self, ax: Any) -> None:
         self.spectrum._draw(ax)
@@ -496,9 +508,12 @@ def conditioning_of(along: Curvature, spectrum: Spectrum) -> Conditioning:
     if along.gg > 0 and spectrum.high > spectrum.error:
         r = along.gHg / along.gg
         seen = spectrum.high / r if r > spectrum.error else math.nan
-    slow = seen >= ILL
+    slow = bool(seen >= ILL)
     if along.trouble:
-        verdict, value = f"Ill-conditioned for its step length: {along.verdict[0].lower()}{along.verdict[1:]}", seen
+        verdict, value = (
+            f"Ill-conditioned for its step length: {along.verdict[0].lower()}{along.verdict[1:]}",
+            seen,
+        )
     elif slow:
         verdict, value = (
             f"Ill-conditioned: along the gradient the loss is {number(seen)} times flatter than in its steepest "
@@ -509,5 +524,5 @@ def conditioning_of(along: Curvature, spectrum: Spectrum) -> Conditioning:
         verdict, value = spectrum.verdict, spectrum.condition
     return Conditioning(
         question="ill-conditioning", source="8.2.1", trouble=along.trouble or slow or spectrum.trouble, number=value,
-        verdict=verdict, curvature=along, spectrum=spectrum, seen=seen,
+        verdict=verdict, curvature=along, spectrum=spectrum, seen=seen, slow=slow,
     )  # fmt: skip

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -115,7 +116,9 @@ def long_term(
     else:
         count = check_integer(owner, "steps", steps, 1)
         if length is not None and count > length:
-            raise ValueError(f"{owner}: steps is {count} and there are {length} Jacobians; at most {length} is wanted")
+            raise ValueError(
+                f"{owner}: steps is {count} and there are {length} Jacobians; at most {length} is wanted"
+            )
     q, _ = np.linalg.qr(np.random.default_rng(rng).standard_normal((n, min(k, n))))
     total = np.zeros(q.shape[1])
     growth = np.empty((count, q.shape[1]))
@@ -163,7 +166,9 @@ def _read(
     """How columns are multiplied at step t, their length, and how many steps there are (None: any number)."""
     if callable(jacobian) and not hasattr(jacobian, "shape"):
         if size is None:
-            raise TypeError(f"{owner}: size is missing; a function needs the number of elements of its vectors")
+            raise TypeError(
+                f"{owner}: size is missing; a function needs the number of elements of its vectors"
+            )
         n = check_integer(owner, "size", size, 1)
 
         def apply(q: np.ndarray, t: int) -> np.ndarray:
@@ -176,7 +181,7 @@ def _read(
         return apply, n, None
     if isinstance(jacobian, Sequence) and len(jacobian) and np.ndim(jacobian[0]) == 2:
         matrices = [_matrix(owner, f"jacobian[{t}]", j) for t, j in enumerate(jacobian)]
-        for t, (a, b) in enumerate(zip(matrices, matrices[1:], strict=False)):
+        for t, (a, b) in enumerate(pairwise(matrices)):
             if b.shape[1] != a.shape[0]:
                 raise ValueError(
                     f"{owner}: jacobian[{t + 1}] has shape {b.shape} and jacobian[{t}] {a.shape}; each must take what "
@@ -196,7 +201,7 @@ def _matrix(owner: str, name: str, value: Any) -> np.ndarray:
     a = np.asarray(value)
     if a.dtype.kind not in "fiub" or a.ndim != 2 or 0 in a.shape:
         raise TypeError(
-            f"{owner}: {name} is {a.dtype} of shape {a.shape}; a matrix of real numbers, several or a function is wanted"
+            f"{owner}: {name} is {a.dtype} of shape {a.shape}; a real matrix, several, or a function is wanted"
         )
     if not np.isfinite(a).all():
         raise ValueError(f"{owner}: {name} holds Inf or NaN; finite numbers are wanted")

@@ -167,7 +167,8 @@ def hill(ratios: np.ndarray, steps: int) -> float:
 
 
 def tails_of(
-    steps: np.ndarray, ratios: np.ndarray, count: int, crossings: list[int], crossed: int, clip_rate: float, limit: float
+    steps: np.ndarray, ratios: np.ndarray, count: int, crossings: list[int], crossed: int, clip_rate: float,
+    limit: float,
 ) -> GradientTails:  # fmt: skip
     """The answer from the largest ratios (descending) and their steps, of `count` in all."""
     index = hill(ratios, count)
@@ -179,7 +180,7 @@ def tails_of(
         verdict = f"A cliff: at step {step} the gradient's norm was {number(ratio)} times the median before it{times}."
     elif heavy:
         verdict = (
-            f"Heavy tails: the index of the gradient norms is {number(index)}, below 2, so single steps decide the run."
+            f"Heavy tails: the index of the gradient norms is {number(index)}, below 2: single steps decide the run."
         )
     elif clipped:
         verdict = f"{100 * clip_rate:.0f} % of the steps were clipped: the threshold sets the step, not the gradient."
