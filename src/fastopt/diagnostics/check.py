@@ -40,7 +40,7 @@ class GradientError(ValueError):
         self.check = check
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class GradientCheck(Answer):
     """What `check_gradients` found.
 
@@ -355,9 +355,7 @@ class _Check:
         how = "complex step" if self.complex else f"differences, error {number(error)}"
         name = _name(path, index)
         if ok:
-            verdict = (
-                f"Gradients are right: {len(pairs)} elements, the worst, {name}, {number(ratio)} of what is allowed."
-            )
+            verdict = f"Gradients are right: {len(pairs)} elements, the worst, {name}, {number(ratio)} of what is allowed."
         else:
             verdict = f"Wrong gradient: {name} is {analytic:.6g} and the derivative of the loss {numeric:.6g} ({how})."
         return GradientCheck(
