@@ -129,7 +129,7 @@ def watch(ill: Ill) -> tuple[fo.diagnostics.Monitor, np.ndarray]:
 def ask(ill: Ill) -> dict[str, fo.diagnostics.Answer]:
     """Every question of 8.2, by name."""
     d = fo.diagnostics
-    monitor, x = watch(ill)
+    monitor, _ = watch(ill)
     monitor.probe(ill.fun)
     batches = ill.batches or exact_batches
     monitor.probe_noise(ill.batch_fun or (lambda x, _: ill.fun(x)), batches())

@@ -6,12 +6,12 @@ import math
 import subprocess
 import sys
 
-import diagnostic_runs
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from scipy.sparse.linalg import eigsh
 
+import diagnostic_runs
 import fastopt as fo
 from fastopt import diagnostics as d
 from fastopt import problems
@@ -516,7 +516,7 @@ def test_bad_input_is_one_clear_error(kind, words, call):
     lambda f, x: d.curvature(f, x), lambda f, x: d.extreme_eigenvalues(f, x), lambda f, x: d.conditioning(f, x),
     lambda f, x: d.critical_point(f, x), lambda f, x: d.escape(f, x), lambda f, x: d.straight_line(f, x, np.zeros(5)),
     lambda f, x: d.plane(f, x, directions=np.eye(2, 5)), lambda f, x: d.check_gradients(f, x, method="differences"),
-], ids="curvature eigenvalues conditioning critical escape line plane check".split())  # fmt: skip
+], ids=["curvature", "eigenvalues", "conditioning", "critical", "escape", "line", "plane", "check"])  # fmt: skip
 def test_parameters_come_back_bit_for_bit_after_an_exception(ask):
     for stop in (0, 1, 2):
         x = np.array([0.1, -0.0, 1e-300, 3.0, -7.25])

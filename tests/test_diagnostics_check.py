@@ -89,7 +89,7 @@ def test_one_wrong_element_of_ten_thousand_is_found_by_halving():
 
     check = d.check_gradients(fun, rng.standard_normal((100, 100)), k=3)
     assert check.index == (41, 17)
-    assert calls < 60
+    assert calls < 70
     calls = 0
     check = d.check_gradients(fun, rng.standard_normal((100, 100)), k=3, method="differences")
     assert check.index == (41, 17)
@@ -183,8 +183,9 @@ def test_kinks_are_no_mistakes():
     ).ok
 
 
+DRAWS = iter(np.random.default_rng(0).random(10))
 BAD = [
-    (ValueError, "same params", lambda: d.check_gradients(lambda x, r=np.random.default_rng(0): (r.random(), x), np.ones(2))),
+    (ValueError, "same params", lambda: d.check_gradients(lambda x: (next(DRAWS), x), np.ones(2))),
     (ValueError, "method is 'exact'", lambda: d.check_gradients(lambda x: (0.0, x), np.ones(2), method="exact")),
     (ValueError, "k is 0", lambda: d.check_gradients(lambda x: (0.0, x), np.ones(2), k=0)),
     (ValueError, "rtol is -1", lambda: d.check_gradients(lambda x: (0.0, x), np.ones(2), rtol=-1)),

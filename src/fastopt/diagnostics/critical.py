@@ -332,7 +332,9 @@ def escape(
         after = before
     curving = f"curvature {number(point.low)}"
     if found:
-        verdict = f"A step of {number(abs(found))} along {curving} lowers the loss from {number(before)} to {number(after)}."
+        verdict = (
+            f"A step of {number(abs(found))} along {curving} lowers the loss by {number(before - after)}."
+        )
     elif point.low < -point.error:
         verdict = f"No step along {curving} lowers the loss."
     else:

@@ -230,8 +230,8 @@ def extreme_eigenvalues(
 
     Notes
     -----
-    Memory: 25 to 129 vectors of n float64, at most 128 MiB up to n of 700 thousand. A product by differences costs two gradients; the ends of a well separated
-    spectrum take some 20 to 50 products.
+    Memory: 25 to 129 vectors of n float64, at most 128 MiB up to n of 700 thousand. A product by differences costs two
+    gradients; the ends of a well separated spectrum take some 20 to 50 products.
 
     Examples
     --------

@@ -179,7 +179,9 @@ def tails_of(
         times = f" ({crossed} such steps)" if crossed > 1 else ""
         verdict = f"A cliff: at step {step} the gradient's norm was {number(ratio)} times the median before it{times}."
     elif heavy:
-        verdict = f"Heavy tails: the index of the gradient norms is {number(index)}, below 2: single steps decide the run."
+        verdict = (
+            f"Heavy tails: the index of the norms is {number(index)}, below 2: single steps decide the run."
+        )
     elif clipped:
         verdict = f"{100 * clip_rate:.0f} % of the steps were clipped: the threshold sets the step, not the gradient."
     else:
