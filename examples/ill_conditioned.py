@@ -57,7 +57,9 @@ def gradients_needed(A: np.ndarray, x0: np.ndarray, most: int, **settings: Any) 
     return most
 
 
-def run(seed: int, n: int = 200, kappas: tuple[float, ...] = (10, 100, 1000, 10000)) -> dict[str, list[float]]:
+def run(
+    seed: int, n: int = 200, kappas: tuple[float, ...] = (10, 100, 1000, 10000)
+) -> dict[str, list[float]]:
     """Gradients that each method needs, by kappa."""
     counts: dict[str, list[float]] = {}
     for kappa in kappas:
@@ -99,7 +101,9 @@ def draw(results: list[dict[str, list[float]]], kappas: np.ndarray) -> Any:
     fine = np.geomspace(kappas[0], kappas[-1])
     for steps, label in zip(predicted(fine), (r"theory, $\kappa$", r"theory, $\sqrt{\kappa}$"), strict=True):
         ax.plot(fine, steps, "k--", lw=0.8)
-        ax.annotate(label, (fine[30], steps[30]), textcoords="offset points", xytext=(0, -14), fontsize="small")
+        ax.annotate(
+            label, (fine[30], steps[30]), textcoords="offset points", xytext=(0, -14), fontsize="small"
+        )
     ax.set(xscale="log", yscale="log", xlabel=r"condition number $\kappa$")
     ax.set_ylabel(f"gradients until f is {REDUCTION:g} of the start")
     ax.legend()
@@ -112,7 +116,9 @@ def main() -> None:
     print("gradients needed at the largest condition number, and the power of kappa by which they grow:")
     for name in results[0]:
         powers = [np.polyfit(np.log(kappas[1:]), np.log(r[name][1:]), 1)[0] for r in results]
-        print(f"  {NAMES.get(name, name):20} {told((r[name][-1] for r in results), '8.0f'):32} {told(powers, '.2f')}")
+        print(
+            f"  {NAMES.get(name, name):20} {told((r[name][-1] for r in results), '8.0f'):32} {told(powers, '.2f')}"
+        )
     finish(draw(results, kappas), __file__)
 
 

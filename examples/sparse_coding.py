@@ -73,13 +73,21 @@ def at_once(X: np.ndarray, start: Any, lr: float, seconds: float) -> tuple[Any, 
         began = time.process_time()
         for _ in range(10):
             R = p["W"] @ p["H"] - X
-            opt.step({"W": 2 * (R @ p["H"].T + DECAY * p["W"]), "H": 2 * p["W"].T @ R + LAM * np.sign(p["H"])})
+            opt.step(
+                {"W": 2 * (R @ p["H"].T + DECAY * p["W"]), "H": 2 * p["W"].T @ R + LAM * np.sign(p["H"])}
+            )
         used += time.process_time() - began
         curve.append((used, cost(X, p)))
     return p, curve
 
 
-def run(seed: int, images: int = 300, atoms: int = 48, sweeps: int = 20, rates: tuple[float, ...] = (0.003, 0.01, 0.03)) -> Any:
+def run(
+    seed: int,
+    images: int = 300,
+    atoms: int = 48,
+    sweeps: int = 20,
+    rates: tuple[float, ...] = (0.003, 0.01, 0.03),
+) -> Any:
     X = fo.data.load_digits()[0].astype(np.float64) / 16
     X = X[np.random.default_rng(100 + seed).permutation(len(X))[:images]].T
     X -= X.mean(axis=1, keepdims=True)
@@ -110,7 +118,9 @@ def draw(results: list[Any]) -> Any:
     ax = left.subplots()
     for name, colour in (("blocks", "C0"), ("at once", "C1")):
         for k, result in enumerate(results):
-            label = {"blocks": "one block at a time", "at once": "both at once (Adam)"}[name] if k == 0 else None
+            label = (
+                {"blocks": "one block at a time", "at once": "both at once (Adam)"}[name] if k == 0 else None
+            )
             seconds, J = np.array(result[name]).T
             ax.plot(seconds[1:], J[1:], color=colour, alpha=0.7, lw=1.2, label=label)
     ax.set(xlabel="seconds of the processor", ylabel="J", xscale="log", yscale="log")
