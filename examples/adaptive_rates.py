@@ -2,17 +2,19 @@ r"""
 Adaptive rates on badly scaled features (8.5)
 =============================================
 
-Somebody forgot to standardize: the columns of the table are in metres, seconds and cents. Multiplying feature j by :math:`s_j`
-multiplies the gradient of its weights by :math:`s_j`, and the weights that are wanted by :math:`1 / s_j`. A single rate then moves
-what the model computes by :math:`s_j^2`, a rate that adapts itself to each weight's gradients by :math:`s_j`: half of the damage, on
-a logarithmic scale. Is that what is seen?
+Somebody forgot to standardize: the columns of the table are in metres, seconds and cents. Multiplying
+feature j by :math:`s_j` multiplies the gradient of its weights by :math:`s_j`, and the weights that are
+wanted by :math:`1 / s_j`. A single rate then moves what the model computes by :math:`s_j^2`, a rate that
+adapts itself to each weight's gradients by :math:`s_j`: half of the damage, on a logarithmic scale. Is that
+what is seen?
 """
 
 # %%
-# Softmax regression on the digits, whose pixels are multiplied by :math:`10^u` with u uniform in an interval so many decades wide.
-# Three labels in ten are drawn at random, so that there is a finite minimum, and it is the same for any scales: what counts is how
-# far above it the training loss ends. The rate falls linearly to a hundredth; each method gets the rate that ends lowest on average
-# over the seeds. The book's conventions are used: the numbers that keep AdaGrad and RMSProp from dividing by zero are small.
+# Softmax regression on the digits, whose pixels are multiplied by :math:`10^u` with u uniform in an
+# interval so many decades wide. Three labels in ten are drawn at random, so that there is a finite minimum,
+# and it is the same for any scales: what counts is how far above it the training loss ends. The rate falls
+# linearly to a hundredth; each method gets the rate that ends lowest on average over the seeds. The book's
+# conventions are used: the numbers that keep AdaGrad and RMSProp from dividing by zero are small.
 
 from __future__ import annotations
 

@@ -2,17 +2,18 @@ r"""
 An ill-conditioned quadratic, six ways (8.2.1, 8.3, 8.6)
 ========================================================
 
-How many gradients does a method need, when the curvature along one direction is :math:`\kappa` times that along another? Theory
-says about :math:`\kappa` for gradient descent, :math:`\sqrt\kappa` for momentum and for conjugate gradients, and one step for
-Newton's method, which knows the curvature. BFGS has to learn it first: on a quadratic its way is that of conjugate gradients, as
-long as it has seen fewer directions than there are. On :math:`f(x) = \tfrac12 x^\top A x` all six are counted.
+How many gradients does a method need, when the curvature along one direction is :math:`\kappa` times that
+along another? Theory says about :math:`\kappa` for gradient descent, :math:`\sqrt\kappa` for momentum and
+for conjugate gradients, and one step for Newton's method, which knows the curvature. BFGS has to learn it
+first: on a quadratic its way is that of conjugate gradients, as long as it has seen fewer directions than
+there are. On :math:`f(x) = \tfrac12 x^\top A x` all six are counted.
 """
 
 # %%
-# The eigenvalues of A are spread evenly in their logarithm from :math:`1/\kappa` to 1, its axes are random. A method is done
-# when f is :math:`10^{-8}` of what it was at the start. Gradient descent, momentum and Nesterov get the steps that are best for
-# the extreme eigenvalues (which nobody knows in practice); the other three find theirs with a line search, whose evaluations
-# count too.
+# The eigenvalues of A are spread evenly in their logarithm from :math:`1/\kappa` to 1, its axes are random.
+# A method is done when f is :math:`10^{-8}` of what it was at the start. Gradient descent, momentum and
+# Nesterov get the steps that are best for the extreme eigenvalues (which nobody knows in practice); the
+# other three find theirs with a line search, whose evaluations count too.
 
 from __future__ import annotations
 
@@ -78,9 +79,9 @@ def run(
 
 
 # %%
-# In theory a step of gradient descent leaves :math:`((\kappa - 1)/(\kappa + 1))^2` of f, one of momentum about
-# :math:`((\sqrt\kappa - 1)/(\sqrt\kappa + 1))^2`; the same number bounds conjugate gradients from above. So many steps are drawn
-# dashed.
+# In theory a step of gradient descent leaves :math:`((\kappa - 1)/(\kappa + 1))^2` of f, one of momentum
+# about :math:`((\sqrt\kappa - 1)/(\sqrt\kappa + 1))^2`; the same number bounds conjugate gradients from
+# above. So many steps are drawn dashed.
 
 NAMES = {"cg": "conjugate gradients", "bfgs": "BFGS", "newton": "Newton"}
 

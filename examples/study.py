@@ -15,7 +15,7 @@ import fastopt as fo
 
 
 def digits(seed: int, rows: int = 1000) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """So many of the digits to train with, the others to test, in an order of the seed: X, y, X_test, y_test; ink is 1."""
+    """So many digits to train with and the others to test, as the seed has it: X (ink is 1), y, X_test, y_test."""
     X, y = fo.data.load_digits()
     order = np.random.default_rng([seed, 2]).permutation(len(X))
     X, y = X[order] / np.float32(16), y[order]
