@@ -109,9 +109,8 @@ def main() -> None:
         (line,) = ax.plot(decades, mean, "o-", label=name)
         ax.fill_between(decades, low, high, color=line.get_color(), alpha=0.2, lw=0)
         worse[name] = np.log(best[2] / best[0])
-        print(
-            f"{name:8} loss above the minimum: {told(best[0])} as it is, {told(best[2])} with 2 decades, {told(best[3])} with 3"
-        )
+        said = ", ".join(f"{told(b, '.2g')} at {d:g}" for d, b in zip(decades, best, strict=True))
+        print(f"{name:8} loss above the minimum, by decades: {said}")
     for name in ("AdaGrad", "RMSProp", "Adam"):
         share = worse[name] / worse["SGD"]
         _, _, high = interval(share)

@@ -7,10 +7,11 @@ of few atoms,
 
 .. math:: J(H, W) = \lambda \sum |H_{ij}| + \sum (X - W H)_{ij}^2 + \delta \sum W_{ij}^2 .
 
-:math:`J` is not convex in both, but in each alone: the codes given the atoms are a lasso for every image, the atoms given the
-codes least squares. The last term keeps :math:`J` from the trick of large :math:`W` and small :math:`H`. Is it worth to solve for
-one block at a time, rather than to move both at once down the gradient? What is seen: the gradient is as quick at first; the blocks end a little lower, need
-no rate, and only they give codes that are zero.
+:math:`J` is not convex in both, but in each alone: the codes given the atoms are a lasso for every image,
+the atoms given the codes least squares. The last term keeps :math:`J` from the trick of large :math:`W` and
+small :math:`H`. Is it worth to solve for one block at a time, rather than to move both at once down the
+gradient? What is seen: the gradient is as quick at first; the blocks end a little lower, need no rate, and
+only they give codes that are zero.
 """
 
 # %%
