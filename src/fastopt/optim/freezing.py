@@ -174,8 +174,8 @@ class Freezing:
 
 
 def _count(x: Any, most: int) -> bool:
-    return isinstance(x, (int, np.integer)) and not isinstance(x, bool) and 0 <= x <= most
+    return bool(isinstance(x, (int, np.integer)) and not isinstance(x, bool) and 0 <= x <= most)
 
 
 def _finite(x: Any) -> bool:
-    return isinstance(x, (int, float, np.number)) and not isinstance(x, bool) and bool(math.isfinite(x))
+    return bool(isinstance(x, (int, float, np.number)) and not isinstance(x, bool) and math.isfinite(x))
