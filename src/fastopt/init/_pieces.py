@@ -20,10 +20,11 @@ def uniform_piece(low: float, high: float, dtype: np.dtype) -> Piece:
 
     def piece(v: np.ndarray, rng: np.random.Generator) -> None:
         if dtype == np.float32 and isinstance(rng, ChunkGenerator) and sys.byteorder == "little":
-            _random_halves(v, rng)
+            _integers(v, rng)
+            v *= width * 2.0**-24
         else:
             rng.random(out=v, dtype=v.dtype)
-        v *= width
+            v *= width
         v += low
         if over:
             np.minimum(v, top, out=v)
@@ -31,12 +32,11 @@ def uniform_piece(low: float, high: float, dtype: np.dtype) -> Piece:
     return piece
 
 
-def _random_halves(v: np.ndarray, rng: np.random.Generator) -> None:
-    """What ``rng.random(out=v)`` gives in float32, in less time: 24 bits of each half of a 64-bit word."""
+def _integers(v: np.ndarray, rng: np.random.Generator) -> None:
+    """2^24 times what ``rng.random(out=v)`` gives in float32, in less time: 24 bits of each half of a word."""
     halves = rng.integers(0, 1 << 64, dtype=np.uint64, size=-(-v.size // 2)).view(np.uint32)[: v.size]
     halves >>= 8
     np.copyto(v, halves.view(np.int32), casting="unsafe")
-    v *= 2**-24
 
 
 def normal_piece(mean: float, std: float) -> Piece:

@@ -12,7 +12,7 @@ from fastopt.init._fans import Fans, fans, read_axes
 from fastopt.init._gains import squared_gain
 from fastopt.init._pieces import normal_piece, truncated_piece, uniform_piece
 from fastopt.init._simple import fits
-from fastopt.init._streams import Piece, elements
+from fastopt.init._streams import Piece, elements, one_stream
 from fastopt.init._targets import Filler, Plan, fill
 
 __all__ = [
@@ -24,8 +24,8 @@ __all__ = [
     "lecun_normal",
     "lecun_uniform",
     "random_walk",
-    "scaled_piece",
     "variance_scaling",
+    "weights_from",
 ]
 
 T = TypeVar("T")
@@ -51,6 +51,14 @@ def scaled_piece(scale: float, by: Fans, mode: str, distribution: str, dtype: np
         return normal_piece(0.0, std)
     std /= CUT_STD
     return truncated_piece(0.0, std, -2 * std, 2 * std)
+
+
+def weights_from(
+    rng: np.random.Generator, shape: tuple[int, int], scale: float, mode: str, how: str
+) -> np.ndarray:
+    """New float64 weights, all from the one stream of `rng`: float32 models can start from the same numbers."""
+    piece = scaled_piece(scale, Fans(*shape), mode, how, np.dtype(np.float64))
+    return one_stream(piece, shape, rng)
 
 
 def _plan(owner: str, scale: float, mode: Any, distribution: str, axes: Any) -> Plan:

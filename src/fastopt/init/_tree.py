@@ -23,7 +23,7 @@ NAMES: dict[str, Callable[..., Any]] = {
     name: getattr(module, name)
     for module in (_simple, _scaled, _orthogonal, _structured, _biases)
     for name in module.__all__
-    if name not in ("stiefel", "scaled_piece")
+    if name not in ("stiefel", "weights_from")
 }
 
 
