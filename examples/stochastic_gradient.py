@@ -45,11 +45,10 @@ def run(seed: int, steps: int = 30_000, names: Any = tuple(RUNS)) -> tuple[np.nd
         theta = start.copy()
         opt = RUNS[name](theta)
         grad = np.empty_like(theta)
-        seen, k = [], 0
-        for x, e in zip(X, noise, strict=True):
+        seen = []
+        for k, (x, e) in enumerate(zip(X, noise, strict=True), 1):
             np.multiply(x, x @ theta - e, out=grad)
             opt.step(grad)
-            k += 1
             if k == looks[len(seen)]:
                 seen.append(0.5 * float(SPECTRUM @ theta**2))
         excess[name] = np.array(seen)
