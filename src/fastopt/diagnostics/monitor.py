@@ -117,6 +117,11 @@ class Monitor:
     # ---- watching ----
 
     @property
+    def snapshots(self) -> int:
+        """Copies of the parameters kept at present, the start among them."""
+        return len(self._snapshots)
+
+    @property
     def steps(self) -> int:
         """Steps watched, skipped ones among them."""
         return self._seen
@@ -146,10 +151,14 @@ class Monitor:
         try:
             record = self.opt.step(grads)
         except FloatingPointError as error:
-            self._refused = (self._refused[0] + 1, str(error))
+            self.refused(str(error))
             raise
         self._append(record, value)
         return record
+
+    def refused(self, message: str) -> None:
+        """Remember a step that was not taken, or a run that ended, and why: it stands in the verdicts."""
+        self._refused = (self._refused[0] + 1, str(message))
 
     def observe(self, record: Any, loss: float | None = None) -> None:
         """Watch a step that was taken elsewhere: `record` is what ``opt.step`` returned."""
