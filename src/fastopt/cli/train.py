@@ -186,11 +186,10 @@ def run(args: argparse.Namespace) -> int:
                 watch=diagnosis.watch if diagnosis is not None else None,
             )  # fmt: skip
         except Diverged as lost:
-            told = (
-                ""
-                if diagnosis is None
-                else f" ({write_diagnosis(args.out, diagnosis.of_lost_run(lost))[-1]} says more)"
-            )
+            told = ""
+            if diagnosis is not None:
+                page = write_diagnosis(args.out, diagnosis.of_lost_run(lost))[-1]
+                told = f" ({page} says more)"
             raise Mistake(f"the run diverged: {lost}; {remedy(args, lr, optimizer)}{told}") from None
     found = None if diagnosis is None else diagnosis.report(out.is_terminal and not args.quiet)
     scores = {part: data.score(model, part) for part in PARTS}
@@ -235,7 +234,8 @@ def build_model(args: argparse.Namespace, data: Prepared, seed: int, dropout: fl
     try:
         return nn.mlp(
             data.recipe.width, args.hidden, data.recipe.target.width,
-            activation=args.activation, dropout=args.dropout if dropout is None else dropout, loss=loss, dtype=np.dtype(args.dtype), rng=seed,
+            activation=args.activation, dropout=args.dropout if dropout is None else dropout,
+            loss=loss, dtype=np.dtype(args.dtype), rng=seed,
         )  # fmt: skip
     except (TypeError, ValueError) as error:
         raise Mistake(first_line(error)) from None

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastopt._checks import check_integer, check_number
 from fastopt._progress import Progress, reporting
-from fastopt.diagnostics._answer import COLOURS, Answer, number
+from fastopt.diagnostics._answer import COLOURS, Answer, both_ways, number
 from fastopt.diagnostics._objective import Objective
 from fastopt.diagnostics.curvature import Product
 from fastopt.diagnostics.lanczos import lanczos
@@ -69,7 +69,7 @@ class CriticalPoint(Answer):
         ax.scatter(np.arange(1, len(values) + 1), values, c=colours, s=14, zorder=3)
         ax.axhline(0.0, color="black", linewidth=0.8)
         top = float(np.abs(values).max(initial=0.0)) or 1.0
-        ax.set_yscale("symlog", linthresh=max(self.error, 1e-6 * top))
+        both_ways(ax.yaxis, max(self.error, 1e-4 * top))
         ax.set_xlabel("eigenvalue, by size")
         ax.set_ylabel("curvature")
         ax.set_title(

@@ -16,7 +16,7 @@ import numpy as np
 from fastopt._checks import check_integer, check_number
 from fastopt._progress import Progress, reporting
 from fastopt._trees import map_tree
-from fastopt.diagnostics._answer import COLOURS, Answer, number
+from fastopt.diagnostics._answer import COLOURS, Answer, both_ways, number
 from fastopt.diagnostics._objective import Objective
 from fastopt.diagnostics.lanczos import Ends, lanczos
 
@@ -181,7 +181,7 @@ class Spectrum(Answer):
         ax.vlines(values, 0, 1, color="#BBBBBB", linewidth=1.0, label="Ritz values")
         ax.vlines([self.low, self.high], 0, 1, color=COLOURS[1], linewidth=2.5, label="ends")
         ax.axvline(0.0, color="black", linewidth=0.8)
-        ax.set_xscale("symlog", linthresh=max(self.error, 1e-9 * size, 1e-300))
+        both_ways(ax.xaxis, max(self.error, 1e-4 * size, 1e-300))
         ax.set_yticks([])
         ax.set_xlabel("eigenvalue of the Hessian")
         ax.set_title(f"condition number {number(self.condition)}", fontsize=11, loc="left")
@@ -449,7 +449,7 @@ class Conditioning(Answer):
     slow: bool
 
     def _draw(self, ax: Any) -> None:
-        self.spectrum._draw(ax)
+        self.curvature._draw(ax)
 
 
 def conditioning(

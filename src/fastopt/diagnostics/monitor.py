@@ -256,11 +256,9 @@ class Monitor:
     def step_length(self) -> float | None:
         """What a unit of gradient moves the parameters by: update over gradient norm, or `lr` of plain SGD."""
         for _, record in reversed(self._pending):
-            if record.diagnostics:
-                g = math.sqrt(sum(row["grad_norm"] ** 2 for row in record.diagnostics.values()))
+            if record.diagnostics and record.grad_norm:  # the norm before clipping
                 u = math.sqrt(sum(row["update_norm"] ** 2 for row in record.diagnostics.values()))
-                if g > 0:
-                    return u / g
+                return u / record.grad_norm if math.isfinite(u / record.grad_norm) else None
         if self._length is not None:
             return self._length
         if getattr(self.opt, "rule", None) == "sgd":
@@ -295,6 +293,8 @@ class Monitor:
         return found
 
     def _note(self, loss: float, gg: float, ghg: float, lr: float | None) -> None:
+        if len(self._probes) and self._probes[-1, 0] == self._first + self._seen:
+            return  # one point a step
         row = [self._first + self._seen, loss, gg, ghg, math.nan if lr is None else lr]
         self._probes = np.vstack([self._probes, row])
         if len(self._probes) > PROBES:
