@@ -15,6 +15,7 @@ import pytest
 import diagnostic_runs
 import fastopt as fo
 from fastopt import diagnostics as d
+from fastopt.cli import pictures
 from fastopt.cli.__main__ import main
 from fastopt.diagnostics.series import FIELDS, Series
 
@@ -274,7 +275,7 @@ def test_a_report_without_trouble_says_so_in_one_line(capsys):
 
 def test_a_page_of_no_run_at_all_and_of_many_paths_can_be_drawn():
     empty = d.Monitor(fo.SGD(np.ones(2), lr=0.1))
-    assert empty.report(quiet=True).png()[:4] == b"\x89PNG"
+    empty.report(quiet=True).figure().draw_without_rendering()
     x = {f"layer $_{i}": np.ones(2) for i in range(9)}
     many = d.Monitor(fo.Adam(x, diagnostics=True))
     for _ in range(3):
@@ -317,8 +318,16 @@ def said(arguments, capsys):
 QUICK = ["train", "--epochs", 3, "--hidden", "8", "--out", "run"]
 
 
-def test_train_diagnose_writes_the_page_and_learns_the_same(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def quick(tmp_path, monkeypatch):
+    """A folder, and pictures that cost nothing: the page itself is drawn above."""
     monkeypatch.chdir(tmp_path)
+    picture = b"\x89PNG\r\n Software\0fastopt"
+    monkeypatch.setattr(d.Report, "png", lambda self: picture)
+    monkeypatch.setattr(pictures, "curve", lambda *_: picture)
+
+
+def test_train_diagnose_writes_the_page_and_learns_the_same(quick, capsys):
     out = said([*QUICK, "--diagnose", "--dropout", "0.2"], capsys)
     assert "What holds the run back:" in out
     assert {p.name for p in Path("run").iterdir()} == {
@@ -340,8 +349,7 @@ def test_train_diagnose_writes_the_page_and_learns_the_same(tmp_path, monkeypatc
     )
 
 
-def test_a_diagnosed_run_resumes_to_the_same_page(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_a_diagnosed_run_resumes_to_the_same_page(quick, capsys):
     whole = [*QUICK, "--diagnose", "--quiet"]
     said(whole, capsys)
     wanted = Path("run/diagnosis.html").read_bytes()
@@ -355,8 +363,7 @@ def test_a_diagnosed_run_resumes_to_the_same_page(tmp_path, monkeypatch, capsys)
     assert "--diagnose was given and is not given" in capsys.readouterr().err
 
 
-def test_a_run_that_diverged_is_told_about(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_a_run_that_diverged_is_told_about(quick, capsys):
     arguments = list(map(str, [*QUICK, "--diagnose", "--optimizer", "sgd", "--lr", 1e4]))
     for _ in range(2):  # the second finds the first's folder
         assert main(arguments) == 2

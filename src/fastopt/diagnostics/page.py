@@ -116,6 +116,8 @@ class Report:
 
     def write(self, folder: Path, name: str = "diagnosis") -> list[Path]:
         """Both files, each whole or not at all."""
+        if not folder.is_dir():
+            raise FileNotFoundError(f"Monitor.report: there is no folder {str(folder)!r}")
         picture = self.png()
         page = self.html(picture).encode()
         paths = [folder / f"{name}.png", folder / f"{name}.html"]
