@@ -11,6 +11,11 @@ surfaces, mode    connectivity, and fast ensembling of DNNs*, 2018). Are there w
 critical points at any height, not only minima, and count the directions in which they fall (Dauphin et al.,
 *Identifying and    attacking the saddle point problem in high-dimensional non-convex optimization*, 2014).
 Are the high ones saddles?
+
+What is seen: the ends of a wide network differ in the third digit or less, those of a narrow one by as much
+as tells a good start from a bad one. The straight way between two ends leads over a wall, the bent way
+hardly, and the less the wider. And what is critical and high has many ways down: where training stays, it
+is low already.
 """
 
 # %%
