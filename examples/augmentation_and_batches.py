@@ -60,7 +60,7 @@ def augment(batch: Any, rng: np.random.Generator) -> Any:
 
 
 def model_of(seed: int) -> Any:
-    return fo.nn.mlp(64, (32,), 10, rng=seed)
+    return fo.nn.mlp(64, (48,), 10, rng=seed)
 
 
 def train(X: np.ndarray, y: np.ndarray, seed: int, size: int, draw: str, distort: Any, steps: int) -> Any:
