@@ -29,8 +29,10 @@ SMALL: dict[str, dict[str, Any]] = {
     "augmentation_and_batches": {"sizes": (5, 20), "rows": 20, "steps": 5, "copies": 2},
     "ill_conditioned": {"n": 10, "kappas": (10, 100)},
     "local_minima": {"widths": (2,), "points": 2, "starts": 2, "rows": 40, "iterations": 10, "bends": 3},
+    "second_order": {"passes": 3, "rows": 60, "batch": 20},
     "shuffle_once": {"rows": 280, "epochs": (1, 2)},
     "sparse_coding": {"images": 30, "atoms": 6, "sweeps": 2, "rates": (0.01,)},
+    "stochastic_gradient": {"steps": 200},
 }
 
 
