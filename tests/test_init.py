@@ -161,7 +161,9 @@ def test_gains_are_those_of_the_theory():
         assert init.gain(name) == pytest.approx(by_quadrature(f), rel=1e-9)
     for slope in (None, 0.2, -0.5):
         a = 0.01 if slope is None else slope
-        assert init.gain("leaky_relu", slope) == pytest.approx(by_quadrature(lambda z, a=a: z if z > 0 else a * z))
+        assert init.gain("leaky_relu", slope) == pytest.approx(
+            by_quadrature(lambda z, a=a: z if z > 0 else a * z)
+        )
     # torch.nn.init.calculate_gain
     assert [init.gain(n) for n in ("sigmoid", "tanh", "selu")] == pytest.approx([1, 5 / 3, 0.75])
     assert init.gain("relu") == math.sqrt(2)
@@ -280,13 +282,18 @@ def views(draw):
     order = draw(st.permutations(range(len(shape))))
     base = np.full([n * abs(s) + 1 for n, s in zip(shape, steps, strict=True)], 77, dtype)
     cuts = tuple(
-        slice(None, n * s, s) if s > 0 else slice(None, -n * -s - 1, s) for n, s in zip(shape, steps, strict=True)
+        slice(None, n * s, s) if s > 0 else slice(None, -n * -s - 1, s)
+        for n, s in zip(shape, steps, strict=True)
     )
     return base, base[cuts].transpose(order)
 
 
 @settings(max_examples=150, deadline=None)
-@given(views(), st.sampled_from(sorted(set(NAMES) - {"constant", "marginal_bias", "forget_bias"})), st.integers(0, 9))
+@given(
+    views(),
+    st.sampled_from(sorted(set(NAMES) - {"constant", "marginal_bias", "forget_bias"})),
+    st.integers(0, 9),
+)
 def test_any_strides_get_the_values_of_a_contiguous_array(case, name, seed):
     base, view = case
     arguments = {"k": 1} if name == "sparse" else {}
@@ -473,17 +480,22 @@ def test_bad_arguments(name, arguments, kind, message):
     assert (a["first"] == 1).all() and (a["second"] == 1).all()
 
 
-@pytest.mark.parametrize("name", ["he_normal", "glorot_uniform", "orthogonal", "sparse", "identity", "random_walk"])
+@pytest.mark.parametrize(
+    "name", ["he_normal", "glorot_uniform", "orthogonal", "sparse", "identity", "random_walk"]
+)
 @pytest.mark.parametrize("shape", [(), (3,)])
 def test_fans_mean_nothing_below_two_axes(name, shape):
     tree = {"w": np.ones((20, 20)), "b": np.ones(shape)}
-    with pytest.raises(ValueError, match=rf"fo.init.{name}: params\['b'\] has shape .*from two axes on.*fo.init.tree"):
+    with pytest.raises(
+        ValueError, match=rf"fo.init.{name}: params\['b'\] has shape .*from two axes on.*fo.init.tree"
+    ):
         getattr(init, name)(tree, rng=0)
     assert (tree["w"] == 1).all()
 
 
 @pytest.mark.parametrize(
-    "name, arguments", [("normal", {"std": 1e38}), ("constant", {"value": 1e39}), ("he_normal", {"gain": 1e39})]
+    "name, arguments",
+    [("normal", {"std": 1e38}), ("constant", {"value": 1e39}), ("he_normal", {"gain": 1e39})],
 )
 def test_what_a_dtype_cannot_hold(name, arguments):
     tree = {"a": np.ones((3, 3)), "b": np.ones((3, 3), np.float32)}
@@ -516,7 +528,7 @@ def test_biases_from_the_marginal():
     np.testing.assert_allclose(expit(b), [0.3])
     b = init.marginal_bias(np.empty(2, np.float32), np.c_[hits, 0 * hits], output="sigmoid", smoothing=0.5)
     np.testing.assert_allclose(expit(b), [30.5 / 101, 0.5 / 101], rtol=1e-6)
-    y = np.random.default_rng(0).normal(size=(50, 2)) + [3, 5]
+    y = np.random.default_rng(0).normal([3, 5], size=(50, 2))
     np.testing.assert_allclose(init.marginal_bias(np.empty(2), y, output="identity"), y.mean(0))
     tree = init.tree({"b": np.empty(3)}, {"b": ("marginal_bias", {"y": labels})}, rng=0)
     np.testing.assert_allclose(np.exp(tree["b"]), np.array([51, 31, 21]) / 103)

@@ -13,7 +13,19 @@ import fastopt as fo
 init = fo.init
 DTYPES = (np.float32, np.float64)
 both = pytest.mark.parametrize("dtype", DTYPES)
-SHAPES = [(1, 1), (1, 5), (5, 1), (4, 4), (7, 3), (3, 7), (64, 64), (200, 50), (50, 200), (3, 3, 8, 16), (2, 5, 4)]
+SHAPES = [
+    (1, 1),
+    (1, 5),
+    (5, 1),
+    (4, 4),
+    (7, 3),
+    (3, 7),
+    (64, 64),
+    (200, 50),
+    (50, 200),
+    (3, 3, 8, 16),
+    (2, 5, 4),
+]
 
 
 def gram(m):
@@ -82,7 +94,11 @@ def haar_failures(sample) -> list[str]:
     # Traces of powers: E tr Q = 0, E (tr Q)^2 = 1, E tr Q^2 = 1, and var tr Q^2 = 2 (Diaconis and Shahshahani).
     trace = np.trace(sample, axis1=1, axis2=2)
     square = np.trace(sample @ sample, axis1=1, axis2=2)
-    for name, x, mean in (("trace", trace, 0), ("trace squared", trace**2, 1), ("trace of square", square, 1)):
+    for name, x, mean in (
+        ("trace", trace, 0),
+        ("trace squared", trace**2, 1),
+        ("trace of square", square, 1),
+    ):
         if abs(x.mean() - mean) > 5.2 * x.std() / math.sqrt(count):
             failed.append(name)
     # Either sign of the determinant is as likely.
@@ -148,9 +164,14 @@ def test_a_convolution_with_a_delta_orthogonal_kernel_keeps_norms():
 
     kept = convolve(init.delta_orthogonal(np.empty((3, 4, 6)), rng=1))
     assert np.linalg.norm(kept) == pytest.approx(np.linalg.norm(x), rel=1e-13)
-    assert abs(np.linalg.norm(convolve(init.orthogonal(np.empty((3, 4, 6)), rng=1))) / np.linalg.norm(x) - 1) > 0.01
+    assert (
+        abs(np.linalg.norm(convolve(init.orthogonal(np.empty((3, 4, 6)), rng=1))) / np.linalg.norm(x) - 1)
+        > 0.01
+    )
     torch_like = init.delta_orthogonal(np.empty((6, 4, 3)), axes="out_in", rng=1)
-    np.testing.assert_array_equal(torch_like.transpose(2, 1, 0), init.delta_orthogonal(np.empty((3, 4, 6)), rng=1))
+    np.testing.assert_array_equal(
+        torch_like.transpose(2, 1, 0), init.delta_orthogonal(np.empty((3, 4, 6)), rng=1)
+    )
 
 
 # ---- sparse ----
