@@ -73,7 +73,13 @@ def _fill_matrix(leaf: np.ndarray, out_axes: Sequence[int], gain: float, rng: np
     else:
         q = np.empty((rows, cols), leaf.dtype, order="F")
         stiefel(q, gain, rng)
-        moved[...] = q.reshape(moved.shape)
+        # Columns whose starts are a power of two apart fall into few places of the cache: take few at a time.
+        step = 8 if q.strides[1] % 2048 == 0 else cols
+        table = moved.reshape(rows, cols)
+        for j in range(0, cols, step):
+            table[:, j : j + step] = q[:, j : j + step]
+        if not np.may_share_memory(table, moved):
+            moved[...] = table.reshape(moved.shape)
 
 
 def orthogonal(params: T, gain: float | str = 1.0, *, axes: Any = "in_out", rng: Any = None) -> T:
