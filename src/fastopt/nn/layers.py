@@ -50,7 +50,8 @@ class Dense(Layer):
         Widths, at least 1. ``w`` has shape (n_in, n_out), ``b`` (n_out,).
 
     Notes
-    ----- With d the gradient by y: ``dw = x^T d``, ``db = sum over rows of d``, ``dx = d w^T``. An activation
+    -----
+    With d the gradient by y: ``dw = x^T d``, ``db = sum over rows of d``, ``dx = d w^T``. An activation
     that follows is done in the same stage.
 
     ``b`` starts at zero. ``w`` starts, where ReLU or GELU follows, normal with variance 2 / n_in (He et al.,
@@ -171,7 +172,8 @@ class Dropout(Layer):
         0 <= p < 1.
 
     Notes
-    ----- Prediction leaves its input alone. Each dropout layer of a model draws from a generator of its own,
+    -----
+    Prediction leaves its input alone. Each dropout layer of a model draws from a generator of its own,
     whose state is part of ``model.state_dict()``. Srivastava et al., 2014; Goodfellow et al., *Deep
     Learning*, section 7.12.
     """

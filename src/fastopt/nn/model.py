@@ -47,7 +47,8 @@ class Sequential:
         Whatever belongs to the model; `save` and `load` carry it.
 
     Notes
-    ----- Buffers are made at the first batch of a size and kept for the last few sizes; after that a step
+    -----
+    Buffers are made at the first batch of a size and kept for the last few sizes; after that a step
     allocates no array. A model may be pickled and copied. Calls from several threads take turns.
 
     Examples
