@@ -248,10 +248,10 @@ def test_values_alone_find_it_by_steps_of_an_optimizer():
 
 def test_annealed_errors_end_with_fewer_of_them():
     """Outliers far on the wrong side pull the logistic loss; the true loss does not mind how far they are."""
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(1)
     X = rng.standard_normal((200, 2))
     y = np.where(X[:, 0] > 0, 1.0, -1.0)
-    X[:20] = y[:20, None] * [-12.0, 7.0]
+    X[:20] = y[:20, None] * [-4.0, 0.0] + 0.3 * rng.standard_normal((20, 2))
     phi = np.column_stack([X, np.ones(200)]) * y[:, None]
 
     def family(w, t):  # of the direction alone: a longer w would be a colder one
@@ -268,7 +268,7 @@ def test_annealed_errors_end_with_fewer_of_them():
     surrogate = fo.minimize(logistic, np.zeros(3)).x
     result = continuation(family, surrogate, [1.0, 0.02], geometric=True)
     assert result.success
-    assert np.mean(phi @ surrogate < 0) > 0.15
+    assert np.mean(phi @ surrogate < 0) > 0.25
     assert np.mean(phi @ result.x < 0) <= 0.115  # the 20 outliers, and few more
 
 

@@ -307,17 +307,16 @@ class Continuation:
         return [leaf.astype(like.dtype) for leaf, like in zip(leaves, self._x, strict=True)]
 
     def _solved(self, out: Any) -> bool:
-        """A budget that was set is no failure when it is used up, nor is the end of what rounding lets see."""
+        """A budget that was set is no failure when it is used up; nor is the end of what rounding lets see, if near."""
         from fastopt.minimize import Reason
 
-        fine = {Reason.PRECISION}
-        for reason, names in (
-            (Reason.ITERATIONS, ("maxiter",)),
-            (Reason.EVALUATIONS, ("maxfev", "maxfun")),
-        ):
-            if any(name in (self.options or {}) for name in names):
-                fine.add(reason)
-        return out.success or out.status in fine
+        if out.status == Reason.PRECISION:
+            # Relative gradient, |g_i| max(|x_i|, 1) / max(|f|, 1): without it a fall without end would do.
+            x, g = (np.concatenate([np.ravel(leaf) for leaf in flatten_tree(t)[0]]) for t in (out.x, out.jac))
+            return bool((np.abs(g) * np.maximum(np.abs(x), 1.0)).max() <= 1e-3 * max(abs(out.fun), 1.0))
+        budget = {Reason.ITERATIONS: ("maxiter",), Reason.EVALUATIONS: ("maxfev", "maxfun")}
+        mine = self.options or {}
+        return out.success or any(name in mine for name in budget.get(out.status, ()))
 
     def _objection(self, value: float, move: float, last: Attempt | None) -> str:
         if last is None:
@@ -510,7 +509,8 @@ def continuation(
         `x` the solver's own copy, which returns the end: parameters, or an object with `x`, `success` and `fun` (as
         results of `minimize` are). `by_steps` makes one of an optimizer.
     options : dict, optional
-        For `minimize`. A ``maxiter`` or ``maxfev`` given here may be used up; else reaching one is a failure.
+        For `minimize`. A ``maxiter`` or ``maxfev`` given here may be used up; else reaching one is a failure, and so
+        are all other ends without success, but for the limit of rounding where the gradient is small by then.
     max_move : float, optional
         A level whose end is further than this (Euclidean) from the last end is refused: it lies in another valley.
     max_rise : float, optional
