@@ -1,6 +1,11 @@
-"""Around an optimizer (Deep Learning, 8.1, 8.7): averages, early stopping, pretraining, continuation, curricula."""
+"""Around an optimizer (Deep Learning, 8.1, 8.7): averages, early stopping, pretraining, continuation, curricula.
+
+All of it works on any model that is a tree of parameters and a function giving loss and gradients. ``progress=`` takes
+False (nothing), True (a bar, or a line now and then, on stderr), or a function ``(title, done, total, numbers)``.
+"""
 
 from fastopt.meta import pacing
+from fastopt.meta.averages import OnPlateau, adopt_average, averaged, swa
 from fastopt.meta.batch_size import (
     BiggerBatches,
     NoiseGuided,
@@ -17,8 +22,10 @@ from fastopt.meta.continuation import (
     continuation,
 )
 from fastopt.meta.curriculum import Curriculum, Mixture, combined, losses_of
+from fastopt.meta.early_stopping import EarlyStopping
 from fastopt.meta.self_paced import SelfPaced
 from fastopt.meta.smoothing import Smoothed, tempered_cross_entropy, tempered_errors
+from fastopt.meta.training import early_stop, train_steps, train_until
 
 __all__ = [
     "Attempt",
@@ -26,19 +33,28 @@ __all__ = [
     "Continuation",
     "ContinuationResult",
     "Curriculum",
+    "EarlyStopping",
     "Mixture",
     "NoiseGuided",
+    "OnPlateau",
     "SelfPaced",
     "Smoothed",
+    "adopt_average",
+    "averaged",
     "by_steps",
     "combined",
+    "combined",
     "continuation",
+    "early_stop",
     "geometric_size",
     "linear_size",
     "losses_of",
     "pacing",
     "scale_lr",
     "stepped_size",
+    "swa",
     "tempered_cross_entropy",
     "tempered_errors",
+    "train_steps",
+    "train_until",
 ]
