@@ -43,7 +43,6 @@ __all__ = [
     "averaged",
     "by_steps",
     "combined",
-    "combined",
     "continuation",
     "early_stop",
     "geometric_size",
