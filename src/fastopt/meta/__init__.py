@@ -6,15 +6,22 @@ False (nothing), True (a bar, or a line now and then, on stderr), or a function 
 
 from fastopt.meta.averages import OnPlateau, adopt_average, averaged, swa
 from fastopt.meta.early_stopping import EarlyStopping
+from fastopt.meta.pretrain import Greedy, Hint, Stage
 from fastopt.meta.training import early_stop, train_steps, train_until
+from fastopt.meta.transfer import Thaw, transfer
 
 __all__ = [
     "EarlyStopping",
+    "Greedy",
+    "Hint",
     "OnPlateau",
+    "Stage",
+    "Thaw",
     "adopt_average",
     "averaged",
     "early_stop",
     "swa",
     "train_steps",
     "train_until",
+    "transfer",
 ]
