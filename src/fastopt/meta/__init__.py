@@ -8,7 +8,7 @@ from fastopt.meta.averages import OnPlateau, adopt_average, averaged, swa
 from fastopt.meta.early_stopping import EarlyStopping
 from fastopt.meta.pretrain import Greedy, Hint, Stage
 from fastopt.meta.training import early_stop, train_steps, train_until
-from fastopt.meta.transfer import Thaw, transfer
+from fastopt.meta.transferring import Thaw, transfer
 
 __all__ = [
     "EarlyStopping",

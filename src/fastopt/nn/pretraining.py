@@ -120,8 +120,8 @@ def greedy_stages(
     ----------
     model : Sequential
     at : sequence of int, optional
-        Numbers of the layers that begin a block, rising, without 0. Default: every `Dense` and `Residual` but the first,
-        and but the last: a block needs something hidden.
+        Numbers of the layers that begin a block, rising, without 0. Default: every `Dense` and `Residual` but the first
+        and the last: a block needs something hidden.
     joint : bool, default True
         Whether a last stage trains the whole model.
     rng : None, int, Generator, ..., default 0

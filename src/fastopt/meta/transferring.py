@@ -98,7 +98,7 @@ def transfer(
         more = f"; and {len(wrong) - MOST} more" if len(wrong) > MOST else ""
         names = "" if all("missing" not in w for w in wrong) else f" (source has {_some(list(sources))})"
         raise ValueError(f"transfer: nothing was copied: {'; '.join(wrong[:MOST])}{more}{names}")
-    values = [theirs.copy() if np.may_share_memory(mine, theirs) else theirs for mine, theirs in pairs]
+    values = [theirs.copy() for _, theirs in pairs]  # a source may be among the arrays that are written
     for (mine, _), theirs in zip(pairs, values, strict=True):
         mine[...] = theirs
     return done
