@@ -40,7 +40,8 @@ def save(path: str | os.PathLike[str], model: Sequential, meta: dict[str, Any] |
         ``meta`` is no dict, or holds something that JSON cannot; nothing is written.
 
     Notes
-    ----- Arrays are stored under their paths (``0/w``), little-endian. The header also holds the state of the
+    -----
+    Arrays are stored under their paths (``0/w``), little-endian. The header also holds the state of the
     dropout generators, so that training goes on as if it had not stopped, and a checksum of all that.
     """
     if not isinstance(model, Sequential):

@@ -3,7 +3,7 @@
 A layer is a description: sizes and settings, no arrays. The model owns the arrays; `stages` works on them.
 
 Shapes: a batch is (rows, width); weights are (n_in, n_out), so ``y = x @ w + b``. Batch normalisation will be
-a layer with a stage of its own; initializers will replace ``Layer.fill``.
+a layer with a stage of its own.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from scipy.special import expit, ndtr
 from fastopt import schedules
 from fastopt._checks import check_number
 from fastopt._core import layers as kernels
+from fastopt.init._scaled import weights_from
 
 __all__ = ["Auxiliary", "Dense", "Dropout", "GELU", "Layer", "ReLU", "Residual", "Sigmoid", "Tanh"]
 
@@ -51,12 +52,14 @@ class Dense(Layer):
         Widths, at least 1. ``w`` has shape (n_in, n_out), ``b`` (n_out,).
 
     Notes
-    ----- With d the gradient by y: ``dw = x^T d``, ``db = sum over rows of d``, ``dx = d w^T``. An activation
+    -----
+    With d the gradient by y: ``dw = x^T d``, ``db = sum over rows of d``, ``dx = d w^T``. An activation
     that follows is done in the same stage.
 
     ``b`` starts at zero. ``w`` starts, where ReLU or GELU follows, normal with variance 2 / n_in (He et al.,
     2015, eq. 10), else uniform within sqrt(6 / (n_in + n_out)) (Glorot and Bengio, 2010, eq. 16; Goodfellow
-    et al., *Deep Learning*, eq. 8.23).
+    et al., *Deep Learning*, eq. 8.23). Anything else is written into a made model: ``fo.init.tree(model.params,
+    {"*/w": "orthogonal", "*/b": 0.0}, rng=0)``.
     """
 
     n_in: int
@@ -80,12 +83,9 @@ class Dense(Layer):
         return self.n_out
 
     def fill(self, params: Any, rng: np.random.Generator, follower: Layer | None) -> None:
-        if isinstance(follower, (ReLU, GELU)):
-            w = rng.standard_normal((self.n_in, self.n_out)) * np.sqrt(2 / self.n_in)
-        else:
-            limit = np.sqrt(6 / (self.n_in + self.n_out))
-            w = rng.uniform(-limit, limit, (self.n_in, self.n_out))
-        params["w"][...] = w
+        he = isinstance(follower, (ReLU, GELU))
+        rule = (2.0, "fan_in", "normal") if he else (1.0, "fan_avg", "uniform")
+        params["w"][...] = weights_from(rng, (self.n_in, self.n_out), *rule)
         params["b"][...] = 0
 
 
@@ -174,7 +174,8 @@ class Dropout(Layer):
         0 <= p < 1.
 
     Notes
-    ----- Prediction leaves its input alone. Each dropout layer of a model draws from a generator of its own,
+    -----
+    Prediction leaves its input alone. Each dropout layer of a model draws from a generator of its own,
     whose state is part of ``model.state_dict()``. Srivastava et al., 2014; Goodfellow et al., *Deep
     Learning*, section 7.12.
     """

@@ -11,6 +11,7 @@ import numpy as np
 from fastopt._checks import check_integer
 from fastopt._trees import flatten, flatten_tree, map_tree
 from fastopt.nn import layers as nn
+from fastopt.nn.layerwise import layerwise
 from fastopt.nn.losses import LabelLoss, Loss, SoftmaxCrossEntropy, ValueLoss
 from fastopt.nn.stages import Chain, Setting
 
@@ -49,7 +50,8 @@ class Sequential:
         Whatever belongs to the model; `save` and `load` carry it.
 
     Notes
-    ----- Buffers are made at the first batch of a size and kept for the last few sizes; after that a step
+    -----
+    Buffers are made at the first batch of a size and kept for the last few sizes; after that a step
     allocates no array. A model may be pickled and copied. Calls from several threads take turns.
 
     Examples
@@ -193,6 +195,23 @@ class Sequential:
                 target = self.loss_function.target(y[rows], plan.target, self.n_out)
                 total += self.loss_function.evaluate(plan.z, target, None) * len(x[rows])
         return total / len(x)
+
+    def layerwise(self, y: Any = None) -> Any:
+        """The layers one by one, with their weights, as ``fo.init.watch``, ``adjust`` and ``lsuv`` take them.
+
+        Parameters
+        ----------
+        y : ndarray, optional
+            Targets of the batch that will be watched.
+
+        Returns
+        -------
+        layers : list
+            A `fastopt.init.Layer` for each layer but dropout, a `fastopt.init.Skip` for each `Residual`.
+        gradient : callable or None
+            From outputs to the gradient of the loss by them; None without targets.
+        """
+        return layerwise(self, y)
 
     def state_dict(self, copy: bool = True) -> dict[str, Any]:
         """Copies of the parameters (or the arrays themselves), and the state of each dropout generator, by path."""
