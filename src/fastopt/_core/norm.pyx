@@ -126,6 +126,10 @@ cdef class Cache:
         """How many groups of the batch have statistics of their own."""
         return self.job.groups if self.kind == "batch" else None
 
+    def release(self):
+        """Let go of x: nothing of it is kept alive. A backward pass needs another forward pass first."""
+        self.source = None
+
     cdef int room(self, size_t nbytes) except -1:
         if self.scratch is None or <size_t> cnp.PyArray_NBYTES(self.scratch) < nbytes:
             self.scratch = np.empty((nbytes + 7) // 8 + 1, FLOAT64)
@@ -355,7 +359,7 @@ def backward(grad, reuse, out):
     cdef int threads
     cdef const fo_api *f = api()
     if x is None:
-        raise ValueError("cache: the forward pass wrote over x; give it an array of its own")
+        raise ValueError("cache has no x: the forward pass wrote over it, or it was released; a forward pass is needed")
     fits("dy", grad, x, (<object> x).shape, False)
     out_x, out_gamma, out_beta = three(out)
     if out_x is None:

@@ -1,11 +1,14 @@
 """A small network to train: layers, losses, a model with one flat vector of parameters. Not a framework."""
 
 from fastopt.nn.files import load, save
+from fastopt.nn.fold import fold
 from fastopt.nn.layers import GELU, Dense, Dropout, Layer, ReLU, Residual, Sigmoid, Tanh
 from fastopt.nn.losses import BinaryCrossEntropy, Hinge, Huber, Loss, SoftmaxCrossEntropy, SquaredError
 from fastopt.nn.model import Sequential, mlp
+from fastopt.nn.norms import BatchNorm, LayerNorm, RMSNorm
 
 __all__ = [
+    "BatchNorm",
     "BinaryCrossEntropy",
     "Dense",
     "Dropout",
@@ -13,7 +16,9 @@ __all__ = [
     "Hinge",
     "Huber",
     "Layer",
+    "LayerNorm",
     "Loss",
+    "RMSNorm",
     "ReLU",
     "Residual",
     "Sequential",
@@ -21,6 +26,7 @@ __all__ = [
     "SoftmaxCrossEntropy",
     "SquaredError",
     "Tanh",
+    "fold",
     "load",
     "mlp",
     "save",

@@ -18,6 +18,7 @@ import numpy as np
 
 from fastopt._core import layers as kernels
 from fastopt.nn.layers import Activation, Dense, Dropout, Layer, ReLU, Residual
+from fastopt.nn.norms import BatchNorm, BatchNormStage, LayerNorm, Norm, RMSNorm, RowNormStage
 
 __all__ = ["Chain", "Setting"]
 
@@ -30,6 +31,8 @@ class Setting:
     dtype: np.dtype
     training: bool
     generators: dict[str, np.random.Generator]  # of the dropout layers, by path
+    buffers: dict[str, Any]  # running statistics of the batch norms, by path
+    refresh: bool = False  # collect them anew, with dropout off
 
     def empty(self, width: int) -> np.ndarray:
         return np.empty((self.rows, width), self.dtype)
@@ -137,6 +140,14 @@ class ResidualStage(Stage):
         self.inside.release()
 
 
+def norm_stage(layer: Norm, params: Any, grads: Any, path: str, at: Setting) -> Any:
+    if isinstance(layer, BatchNorm):
+        mode = "refresh" if at.refresh else "train" if at.training else "predict"
+        return BatchNormStage(layer, params, grads, at.rows, at.dtype, at.buffers[path], mode)
+    assert isinstance(layer, (LayerNorm, RMSNorm))
+    return RowNormStage(layer, params, grads, at.rows, at.dtype)
+
+
 class Chain(Stage):
     """Stages one after another; with ``need`` False, those before the first parameter have no backward."""
 
@@ -169,8 +180,10 @@ class Chain(Stage):
             elif isinstance(layer, Activation):
                 stage = ActivationStage(layer, width, at)
             elif isinstance(layer, Residual):
-                inner = Chain(layer.layers, params.get(key), grads.get(key), width, at, here, need)
+                inner = Chain(layer.layers, params.get(key, {}), grads.get(key, {}), width, at, here, need)
                 stage = ResidualStage(inner, width, at, need)
+            elif isinstance(layer, Norm):
+                stage = norm_stage(layer, params.get(key, {}), grads.get(key, {}), here, at)
             elif isinstance(layer, Dropout):
                 if not at.training or layer.p == 0:
                     continue
