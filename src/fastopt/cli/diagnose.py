@@ -15,7 +15,8 @@ __all__ = ["DIAGNOSIS", "Diagnosis", "is_our_diagnosis"]
 
 DIAGNOSIS = ("diagnosis.png", "diagnosis.html")
 ROWS = 1024  # training rows, the same throughout, that probes see
-LITTLE = 256  # of them, for the curvature after each epoch
+LITTLE = 128  # of them, for the curvature along the run
+SHARE = 20  # the run passes this many times the rows that such a probe passes, three times LITTLE, before the next
 BATCHES = 32  # at most so many for the noise
 PRODUCTS = 40  # with the Hessian, for each answer
 SNAPSHOTS = 16
@@ -59,7 +60,11 @@ class Diagnosis:
         self.model.grad_vector[:] = self.twin.grad_vector
         return loss, self.model.grads
 
-    def after_epoch(self) -> None:
+    def after_epoch(self, epochs: int) -> None:
+        """Ask for the curvature now and then: counted in rows, not in time, so that a resumed run asks alike."""
+        period = -(-SHARE * 3 * LITTLE // len(self.y))
+        if epochs != 1 and epochs % period:
+            return
         step = max(1, len(self.rows) // LITTLE)
         self._ask(lambda: self.monitor.probe_curvature(self._function(self.rows[::step])))
 
