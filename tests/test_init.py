@@ -220,7 +220,7 @@ def test_large_arrays_are_cut_into_chunks_of_known_streams(name, dtype):
 
 def test_seeds_of_streams_stay_what_they_are():
     """NumPy promises the words of a bit generator and of a SeedSequence, not the numbers made of them: these are pinned."""
-    assert (_streams.CHUNK, _streams.BLOCK) == (1 << 17, 1 << 16)
+    assert (_streams.SMALL, _streams.CHUNK, _streams.BLOCK) == (1 << 15, 1 << 17, 1 << 16)
     seed = _targets.words(np.random.default_rng(2026))
     assert seed == (3658676650, 768519172, 113462463, 2748406119)
     leaf = np.random.PCG64(_targets.leaf_seed(seed, "layers/0/w")).random_raw(4)
