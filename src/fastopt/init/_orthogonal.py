@@ -47,8 +47,8 @@ def stiefel(matrix: np.ndarray, gain: float, rng: np.random.Generator) -> None:
     n = matrix.shape[1]
     orgqr, work = _orgqr(matrix.dtype.char)
     run_jobs(elements(normal_piece(0.0, 1.0))(matrix.T, rng))
-    # Column j below the diagonal, x, is mapped to -r e_0 with r = sign(x_0) |x| by I - tau v v', v = (x + r e_0) / (x_0 + r),
-    # tau = (x_0 + r) / r: what geqrf makes of it.
+    # With r = sign(x_0) |x|, column j below the diagonal, x, is mapped to -r e_0 by I - tau v v', where
+    # v = (x + r e_0) / (x_0 + r) and tau = (x_0 + r) / r: what geqrf makes of it.
     alpha = np.diagonal(matrix).copy()
     squares = np.square(matrix.T)
     if n <= KEPT:
