@@ -4,8 +4,8 @@ Initialization scale against trainability
 
 *Deep Learning*, section 8.4: the initial scale of the weights decides whether a deep network can be trained at all. Too
 small, and signals die on their way through the layers; too large, and gradients explode. For rectifiers theory has a
-scale at which neither happens: standard deviation ``sqrt(2 / m)`` for a layer of m inputs (He's). How far from it may one
-start, and does adjusting by one mini-batch (LSUV, or the book's watching and adjusting) mend a bad start?
+scale at which neither happens: standard deviation ``sqrt(2 / m)`` for a layer of m inputs (He's). How far from it may
+one start, and does adjusting by one mini-batch (LSUV, or the book's watching and adjusting) mend a bad start?
 
 A plain network of 20 hidden ReLU layers learns to tell handwritten digits apart by SGD with momentum, from weights of
 He's scale times a factor.
@@ -29,8 +29,8 @@ FACTORS = (0.25, 0.5, 0.71, 1.0, 1.41, 2.0, 4.0)
 # %%
 # One run
 # -------
-# The network starts from ``factor`` times He's scale, or that start is first mended by one mini-batch; then it is trained
-# for a fixed budget. Gradients are clipped by their norm, so that no start is lost to one overflow.
+# The network starts from ``factor`` times He's scale, or that start is first mended by one mini-batch; then it is
+# trained for a fixed budget. Gradients are clipped by their norm, so that no start is lost to one overflow.
 def run(
     seed: int,
     factor: float,
