@@ -9,7 +9,7 @@ zero), sometimes not. When does early stopping pay, and is it worth to train aga
 """
 
 # %%
-# Digits with a third of the training labels wrong, so that there is something not to be learned. A network much too
+# Digits with a third of the labels drawn at random, so that there is something not to be learned. A network much too
 # large is trained on 500 rows, judged after each pass on 200 held out; `fo.meta.early_stop` keeps the best weights.
 # Then algorithm 7.2: from the start again, on all 700 rows, for the number of steps that was best. 1000 other rows,
 # their labels right, tell how good each really is.
@@ -99,7 +99,7 @@ def draw(results: list[dict[str, Any]]) -> Any:
     ax.set(xlabel="pass", ylabel="share of wrong answers", ylim=(0, None))
     other.set(ylabel="log-loss", ylim=(0, None))
     handles = lines + [h for h in ax.get_lines() if str(h.get_label()).startswith("best pass")]
-    ax.legend(handles, [str(h.get_label()) for h in handles], fontsize="small", loc="center right")
+    ax.legend(handles, [str(h.get_label()) for h in handles], fontsize="small", loc="upper right")
     return figure
 
 
