@@ -14,15 +14,20 @@ from fastopt.meta.batch_size import (
     scale_lr,
     stepped_size,
 )
+from fastopt.meta.continuation import Attempt, Continuation, ContinuationResult, by_steps, continuation
 from fastopt.meta.curriculum import Curriculum, Mixture, combined, losses_of
 from fastopt.meta.early_stopping import EarlyStopping
 from fastopt.meta.pretrain import Greedy, Hint, Stage
 from fastopt.meta.self_paced import SelfPaced
+from fastopt.meta.smoothing import Smoothed, tempered_cross_entropy, tempered_errors
 from fastopt.meta.training import early_stop, train_steps, train_until
 from fastopt.meta.transferring import Thaw, transfer
 
 __all__ = [
+    "Attempt",
     "BiggerBatches",
+    "Continuation",
+    "ContinuationResult",
     "Curriculum",
     "EarlyStopping",
     "Greedy",
@@ -31,11 +36,14 @@ __all__ = [
     "NoiseGuided",
     "OnPlateau",
     "SelfPaced",
+    "Smoothed",
     "Stage",
     "Thaw",
     "adopt_average",
     "averaged",
+    "by_steps",
     "combined",
+    "continuation",
     "early_stop",
     "geometric_size",
     "linear_size",
@@ -44,6 +52,8 @@ __all__ = [
     "scale_lr",
     "stepped_size",
     "swa",
+    "tempered_cross_entropy",
+    "tempered_errors",
     "train_steps",
     "train_until",
     "transfer",
