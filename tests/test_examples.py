@@ -27,8 +27,12 @@ IDS = [p.stem for p in FILES]
 SMALL: dict[str, dict[str, Any]] = {
     "adaptive_rates": {"decades": 1.0, "steps": 5, "rows": 60},
     "augmentation_and_batches": {"sizes": (5, 20), "rows": 20, "steps": 5, "copies": 2},
+    "early_stopping": {"passes": 3, "patience": 1, "rows": 60, "held_out": 40},
     "ill_conditioned": {"n": 10, "kappas": (10, 100)},
     "local_minima": {"widths": (2,), "points": 2, "starts": 2, "rows": 40, "iterations": 10, "bends": 3},
+    "polyak": {"steps": 20, "chains": 5, "passes": 2, "rows": 64},
+    "pretraining": {"depth": 4, "steps": 200, "rows": 64},
+    "residual": {"depths": (2, 4), "passes": 1, "rows": 64},
     "second_order": {"passes": 3, "rows": 60, "batch": 20},
     "shuffle_once": {"rows": 280, "epochs": (1, 2)},
     "sparse_coding": {"images": 30, "atoms": 6, "sweeps": 2, "rates": (0.01,)},
