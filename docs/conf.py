@@ -20,7 +20,9 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 
 os.environ["FASTOPT_GALLERY"] = "1"  # examples leave their figure open instead of writing a file
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small networks: threads of BLAS only get in each other's way
+os.environ.setdefault(
+    "OPENBLAS_NUM_THREADS", "1"
+)  # small networks: threads of BLAS only get in each other's way
 builtins.__file__ = "an example"  # type: ignore[attr-defined]  # which sphinx-gallery gives no script, and `finish` does not use here
 
 project = "fastopt"
@@ -83,7 +85,9 @@ logger = logging.getLogger(__name__)
 
 
 def mathml(translator: Any, node: Any, block: bool) -> None:
-    tex = re.sub(r"frac(\d)(\d)", r"frac{\1}{\2}", node.astext().replace(r"\dots", r"\ldots"))  # what docutils does not know
+    tex = re.sub(
+        r"frac(\d)(\d)", r"frac{\1}{\2}", node.astext().replace(r"\dots", r"\ldots")
+    )  # what docutils does not know
     try:
         text = str(tex2mathml(tex, as_block=block))
     except MathError as error:
