@@ -5,12 +5,17 @@ Why is a local minimum good enough? (8.2.2, 8.2.3)
 Training ends in some local minimum, one of very many, and nobody minds. Three measurements ask why, on
 small networks whose loss has a little weight decay, so that minima exist:
 
-1. Start often and train to the end. Do the ends have the same loss, and does width matter? 2. Join two
-ends: by the straight line, and by a bent path, whose one middle point is trained (Garipov et al., *Loss
-surfaces, mode    connectivity, and fast ensembling of DNNs*, 2018). Are there walls between them? 3. Find
-critical points at any height, not only minima, and count the directions in which they fall (Dauphin et al.,
-*Identifying and    attacking the saddle point problem in high-dimensional non-convex optimization*, 2014).
-Are the high ones saddles?
+1. Start often and train to the end. Do the ends have the same loss, and does width matter?
+2. Join two ends: by the straight line, and by a bent path, whose one middle point is trained (Garipov et
+   al., *Loss surfaces, mode connectivity, and fast ensembling of DNNs*, 2018). Are there walls between them?
+3. Find critical points at any height, not only minima, and count the directions in which they fall (Dauphin
+   et al., *Identifying and attacking the saddle point problem in high-dimensional non-convex optimization*,
+   2014). Are the high ones saddles?
+
+What is seen: the ends of a wide network differ in the third digit or less, those of a narrow one enough
+to make a start good or bad. The straight way between two ends leads over a wall, the bent way
+hardly, and the less the wider. And what is critical and high has many ways down: where training stays, it
+is low already.
 """
 
 # %%

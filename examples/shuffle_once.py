@@ -12,10 +12,10 @@ zero. How far it strays is how far the order misleads the parameters within an e
 by about :math:`\sqrt n`, and it hardly matters which one: that is why one is enough. Rows sorted by class
 stray by :math:`n`.
 
-What is seen: as long as the epochs are few, shuffling once cannot be told from shuffling every epoch. A long
-run with a falling rate tells them apart, in decimals of the training loss that the test set does not show.
-Draws with replacement lose somewhat more; small buffers cost most in a single epoch, and many epochs in ever
-new orders of the blocks make up for them; sorted rows do not recover.
+What is seen: as long as the epochs are few, shuffling once cannot be told from shuffling every epoch. A
+long run with a falling rate tells them apart, in decimals of the training loss that the test set does not
+show. Draws with replacement lose somewhat more; small buffers cost most in a single epoch, and many epochs
+in ever new orders of the blocks make up for them; sorted rows do not recover.
 """
 
 # %%

@@ -12,7 +12,7 @@ __all__ = ["COLOURS", "Answer", "dress", "figure_class", "new_axes", "number"]
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Answer:
     """One question about a run, answered.
 

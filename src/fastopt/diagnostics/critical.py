@@ -22,7 +22,7 @@ NEAR = 1e-2  # a stationary point of the quadratic model within this share of ma
 FLAT = 1e-4  # a loss that changes by less than this share over the whole length max(1, |x|) is a plateau
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class CriticalPoint(Answer):
     """What a point is.
 
@@ -182,12 +182,14 @@ def _judge(
     elif negative and positive:
         kind = "saddle"
     elif negative:
-        kind = "maximum" if whole and negative == n else "saddle" if not whole else "maximum"
+        kind = "maximum"
     else:
         kind = "minimum" if low > error else "degenerate"
     if unexplained > 0.1 * norm:
         distance = math.inf
-    index = negative if whole or not negative else None
+    if high < -error:  # all of them are, also those that Lanczos' method has not seen
+        negative = n
+    index = negative if whole or negative in (0, n) or len(values) == n else None
     about = "" if index is not None else "at least "
     count = f"{about}{negative} of {n} directions"
     spelled_g = f"the gradient's norm is {number(norm)}"
@@ -233,7 +235,7 @@ def _minres(g: np.ndarray, product: Product, n: int, most: int) -> tuple[float, 
     return float(np.linalg.norm(p)), float(np.linalg.norm(product(p) + g))
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Escape(Answer):
     """A step along negative curvature.
 
@@ -280,7 +282,7 @@ def escape(
     """Step away from a saddle along the direction of most negative curvature, in place.
 
     The first length tried is a hundredth of ``max(1, |x|)``, both ways, down to a millionth of that; then it is
-    doubled for as long as the loss falls.
+    doubled for as long as the loss falls, and lengthened by half if that is lower still.
 
     Parameters
     ----------
@@ -331,7 +333,7 @@ def escape(
     curving = f"curvature {number(point.low)}"
     if found:
         verdict = (
-            f"A step of {number(abs(found))} along {curving} lowers the loss from {number(before)} to {number(after)}."
+            f"A step of {number(abs(found))} along {curving} lowers the loss by {number(before - after)}."
         )
     elif point.low < -point.error:
         verdict = f"No step along {curving} lowers the loss."
@@ -356,6 +358,7 @@ def _down(objective: Objective, direction: np.ndarray, before: float) -> tuple[f
                     if not further < best:
                         break
                     way, best = 2 * way, further
-                return way, best
+                between = objective.loss(1.5 * way * direction)
+                return (1.5 * way, between) if between < best else (way, best)
         t /= 10
     return 0.0, before

@@ -33,6 +33,7 @@ __all__ = [
 #: A condition number, or a share of curvature that the gradient sees, from which descent along gradients is slow:
 #: after as many steps at the best rate the slowest part of the error has fallen to 1/e^2 or so.
 ILL = 1e3
+FAR = 100.0  # times the parameters' size: further than any valley's bottom
 
 
 class Product:
@@ -141,7 +142,7 @@ def hessian_operator(
     return LinearOperator((objective.n, objective.n), matvec=matvec, rmatvec=matvec, dtype=np.float64)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Spectrum(Answer):
     """The ends of a Hessian's spectrum.
 
@@ -229,8 +230,8 @@ def extreme_eigenvalues(
 
     Notes
     -----
-    Memory: 33 vectors of n float64. A product by differences costs two gradients; the ends of a well separated
-    spectrum take some 20 to 50 products.
+    Memory: 25 to 129 vectors of n float64, at most 128 MiB up to n of 700 thousand. A product by differences costs two
+    gradients; the ends of a well separated spectrum take some 20 to 50 products.
 
     Examples
     --------
@@ -310,7 +311,7 @@ def spectrum_of(ends: Ends, noise: float) -> Spectrum:
     )  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Curvature(Answer):
     """The gradient against its curvature at one point.
 
@@ -426,7 +427,7 @@ def curvature_of(loss: float, g: np.ndarray, hg: np.ndarray, lr: float | None) -
     )  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Conditioning(Answer):
     """Whether ill-conditioning holds a run back at a point.
 
@@ -439,7 +440,7 @@ class Conditioning(Answer):
         direction, which bounds the step length. About as many steps are needed to get somewhere. NaN where the
         curvature along the gradient is not positive.
     slow : bool
-        `seen` is 1000 or more.
+        `seen` is 1000 or more, and the bottom along the gradient within a hundred times ``max(1, |x|)``.
     """
 
     curvature: Curvature
@@ -476,7 +477,7 @@ def conditioning(
     Conditioning
         `trouble` where the step is beyond its limit; where the Hessian is positive definite with a condition number
         of 1000 or more; or where the curvature along the gradient is positive and 1000 or more times below the
-        largest, whatever the sign of the smallest eigenvalue.
+        largest (`slow`), whatever the sign of the smallest eigenvalue.
 
     Raises
     ------
@@ -499,16 +500,18 @@ def conditioning(
         loss, g = objective.start()
         along = curvature_of(loss, g, product(g), lr)
         spectrum = _spectrum(product, objective.n, product.noise, None, most, rng, progress)
-    return conditioning_of(along, spectrum)
+        length = objective.length
+    return conditioning_of(along, spectrum, length)
 
 
-def conditioning_of(along: Curvature, spectrum: Spectrum) -> Conditioning:
-    """Both judged together."""
+def conditioning_of(along: Curvature, spectrum: Spectrum, length: float) -> Conditioning:
+    """Both judged together; `length` is what counts as a long way."""
     seen = math.nan
     if along.gg > 0 and spectrum.high > spectrum.error:
         r = along.gHg / along.gg
         seen = spectrum.high / r if r > spectrum.error else math.nan
-    slow = bool(seen >= ILL)
+    # A slope whose bottom is far beyond all lengths is no valley.
+    slow = bool(seen >= ILL and along.gg**1.5 <= FAR * length * along.gHg)
     if along.trouble:
         verdict, value = (
             f"Ill-conditioned for its step length: {along.verdict[0].lower()}{along.verdict[1:]}",

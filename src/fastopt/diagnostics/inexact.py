@@ -24,7 +24,7 @@ __all__ = ["InexactGradient", "inexact_gradient"]
 LOUD = 0.05  # signal to noise of a batch below which its gradient says little
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class InexactGradient(Answer):
     """Noise in the gradient of a batch.
 

@@ -23,7 +23,7 @@ from fastopt.diagnostics._answer import COLOURS, Answer, number
 __all__ = ["LongTerm", "long_term"]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class LongTerm(Answer):
     """Growth of repeated Jacobians.
 

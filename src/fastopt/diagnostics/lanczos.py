@@ -15,8 +15,8 @@ import numpy as np
 
 __all__ = ["Ends", "lanczos"]
 
-BASIS = 32  # vectors kept, n float64 each
-KEPT = 5  # Ritz vectors of each end that a restart keeps
+BASIS = (24, 128)  # vectors kept, n float64 each: the fewer, the larger n is
+ROOM = 1 << 24  # elements that the basis may have where more than the fewest are kept
 
 
 class Ends(NamedTuple):
@@ -40,7 +40,8 @@ def lanczos(
     tell: Callable[..., None] | None = None,
 ) -> Ends:
     """Run until both extreme Ritz values are known to ``tol * max|value|``, or for `most` products."""
-    m = min(n, BASIS)
+    m = min(n, max(BASIS[0], min(BASIS[1], ROOM // n)))
+    ends = max(1, m // 6)  # Ritz vectors of each end that a restart keeps
     basis = np.empty((m + 1, n))
     small = np.zeros((m, m))
     basis[0] = start / np.linalg.norm(start)
@@ -57,6 +58,10 @@ def lanczos(
         small[: j + 1, j] = small[j, : j + 1] = h
         beta = float(np.linalg.norm(w))
         j += 1
+        # A look costs j^3: for long bases not at every step.
+        if 32 < j < m and j % 8 and products < most and beta > 0:
+            basis[j] = w / beta
+            continue
         values, vectors = np.linalg.eigh(small[:j, :j])
         bounds = beta * np.abs(vectors[-1])
         size = max(abs(values[0]), abs(values[-1]))
@@ -70,7 +75,7 @@ def lanczos(
             low, high = vectors[:, 0] @ basis[:j], vectors[:, -1] @ basis[:j]
             return Ends(values, bounds, low, high, products, bool(converged))
         if j == m:
-            keep = np.r_[:KEPT, j - KEPT : j]
+            keep = np.r_[:ends, j - ends : j]
             basis[: keep.size] = vectors[:, keep].T @ basis[:j]
             small[:] = 0
             small[range(keep.size), range(keep.size)] = values[keep]

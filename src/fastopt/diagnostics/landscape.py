@@ -24,7 +24,7 @@ __all__ = ["Plane", "StraightLine", "Trajectory", "plane", "straight_line", "tra
 HILL = 0.05  # a hill on the line, as a share of what the loss fell by
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class StraightLine(Answer):
     """The loss along the straight line between two points.
 
@@ -151,7 +151,7 @@ def line_of(t: np.ndarray, losses: np.ndarray) -> StraightLine:
     )  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Plane(Answer):
     """The loss over a two-dimensional slice.
 
@@ -331,7 +331,7 @@ def _basins(losses: np.ndarray) -> int:
     return int(lower.sum())
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Trajectory(Answer):
     """A run's path on its principal axes.
 

@@ -23,10 +23,11 @@ PARTS = 10
 SHRUNK = 0.1  # of its greatest part: a norm below it may be that of a critical point
 ZIGZAG = -0.3  # mean cosine between gradient and momentum
 ALIGNED = 0.1  # cosines smaller than it: momentum and gradient know nothing of each other
-REWRITTEN = 0.1  # update over parameter norm
+IDLE = 1e-4  # of the loss: what steps promise that come to nothing
+REWRITTEN = 0.3  # update over parameter norm
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Symptom(Answer):
     """An answer from the record of a run.
 
@@ -69,11 +70,14 @@ class Trend:
     falling : bool
         The loss falls over the second half.
     risen : bool
-        The loss ends above where it was best, by more than half of what it had gained and by five standard errors.
+        The loss ends above where it was best, by more than half of what it had gained, 1 % of itself, and the noise.
     loss : ndarray, shape (10,)
         Means over the parts of the run.
     norm_ratio : float
         The last part's gradient norm over the greatest part's; NaN without norms.
+    promised : float
+        What the steps of the second half promised to first order, ``sum |update| |gradient|``, over the largest loss;
+        NaN without diagnostics.
     """
 
     known: bool
@@ -81,11 +85,12 @@ class Trend:
     risen: bool
     loss: np.ndarray
     norm_ratio: float
+    promised: float = math.nan
 
     @property
     def shrunk(self) -> bool:
-        """The gradient norm has shrunk to insignificance, or is not known."""
-        return not self.norm_ratio >= SHRUNK
+        """The gradient norm has shrunk to insignificance or never was of any, or is not known."""
+        return not self.norm_ratio >= SHRUNK or self.promised < IDLE
 
 
 def _parts(curve: np.ndarray) -> np.ndarray:
@@ -112,14 +117,29 @@ def trend(series: Series) -> Trend:
     error = spread / math.sqrt(max(late.size / (PARTS / 2), 1.0)) * math.sqrt(2)
     fall, moved = parts[5] - parts[-1], float(np.ptp(parts))
     enough = fall > 0.01 * moved or (parts.min() > 0 and parts[-1] < 0.95 * parts[5])
-    gained, lost = parts[0] - parts.min(), parts[-1] - parts.min()
+    pairs = (parts[1:] + parts[:-1]) / 2  # the least of ten is low by luck, that of pairs less so
+    gained, lost = parts[0] - pairs.min(), pairs[-1] - pairs.min()
+    # Neighbouring bins may go together; how parts differ tells what that leaves of the noise.
+    rough = 1.4826 * float(np.median(np.abs(np.diff(parts)))) / math.sqrt(2)
+    risen = lost > max(5 * error, 4 * rough, 0.5 * gained, 0.01 * float(np.abs(parts).max()))
     return Trend(
         known=True,
         falling=bool(fall > 3 * error and enough),
-        risen=bool(lost > 5 * error and lost > 0.5 * gained and lost > 1e-6 * np.abs(parts).max()),
+        risen=bool(risen),
         loss=parts,
         norm_ratio=ratio,
+        promised=_promised(series) / float(np.abs(parts).max() or 1.0),
     )
+
+
+def _promised(series: Series) -> float:
+    """Sum of update times gradient norm over the second half; NaN where no diagnostics came."""
+    late = slice(series.bins // 2, series.bins)
+    counts = series.path_fields[: series.bins, :, -1].max(axis=1, initial=0.0)[late]
+    if not counts.any():
+        return math.nan
+    each = series.path_mean("update_norm")[late] * series.path_mean("grad_norm")[late]
+    return float((np.nansum(each, axis=1) * counts).sum())
 
 
 def symptoms(
@@ -184,10 +204,15 @@ def _norm_test(series: Series, first: int, where: Trend) -> Symptom:
             f"The loss has stopped falling, and the gradient's norm is still {number(where.norm_ratio)} of its "
             "greatest: neither a local minimum nor any other critical point holds the run, but the step or the noise."
         )
-    elif where.falling:
-        verdict = "The loss is falling."
+    elif where.falling or where.risen:
+        verdict = f"The loss is {'falling' if where.falling else 'rising'}."
     elif math.isnan(where.norm_ratio):
         verdict = "The loss has stopped falling; the optimizer tells no gradient norm."
+    elif not where.norm_ratio < SHRUNK:
+        verdict = (
+            "The loss does not fall and the gradient is insignificant: the steps of the second half promised "
+            f"{number(where.promised)} of the loss. It may be a plateau, which `critical_point` names."
+        )
     else:
         verdict = (
             f"The loss has stopped falling and the gradient's norm has shrunk to {number(where.norm_ratio)} of its "
@@ -276,7 +301,11 @@ def _per_path(
             )
         else:
             verdict = f"The mean cosine between gradient and momentum is {number(mean)}."
-        shared: dict[str, Any] = {"at": at, "curves": {"mean over paths": each}, "label": "cosine of gradient and momentum"}
+        shared: dict[str, Any] = {
+            "at": at,
+            "curves": {"mean over paths": each},
+            "label": "cosine of gradient and momentum",
+        }
         out.append(
             Symptom(
                 question="to and fro", source="8.2.1", trouble=zigzag, number=mean, verdict=verdict, **shared

@@ -27,7 +27,7 @@ SAMPLE = 400  # norms that a tail index wants
 CLIPPED = 0.5  # share of clipped steps from which the threshold sets the step
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class GradientTails(Answer):
     """How the norms of the gradients are spread.
 
@@ -180,7 +180,7 @@ def tails_of(
         verdict = f"A cliff: at step {step} the gradient's norm was {number(ratio)} times the median before it{times}."
     elif heavy:
         verdict = (
-            f"Heavy tails: the index of the gradient norms is {number(index)}, below 2: single steps decide the run."
+            f"Heavy tails: the index of the norms is {number(index)}, below 2: single steps decide the run."
         )
     elif clipped:
         verdict = f"{100 * clip_rate:.0f} % of the steps were clipped: the threshold sets the step, not the gradient."

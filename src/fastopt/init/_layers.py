@@ -10,7 +10,7 @@ import numpy as np
 
 from fastopt._parameters import check_params
 
-__all__ = ["Gradient", "Layer", "Skip", "as_layers", "back", "flat", "walk"]
+__all__ = ["Gradient", "Layer", "Skip", "as_layers", "back", "flat", "judged_by", "walk"]
 
 #: From outputs of the model to the gradient of its loss by them.
 Gradient: TypeAlias = Callable[[np.ndarray], np.ndarray]
@@ -130,6 +130,21 @@ def flat(nodes: list[Any]) -> Iterator[Node]:
             yield from flat(node.inside)
         else:
             yield node
+
+
+def judged_by(nodes: list[Any]) -> Iterator[tuple[Node, Node]]:
+    """Pairs of a layer with weights and the last layer without that directly follows it in the same list, or itself."""
+    weighted: Any = None
+    end: Any = None
+    for node in [*nodes, None]:
+        if isinstance(node, Node) and node.layer.weights is None:
+            end = node
+            continue
+        if weighted is not None:
+            yield weighted, end
+        weighted = end = node if isinstance(node, Node) else None
+        if isinstance(node, Branch):
+            yield from judged_by(node.inside)
 
 
 def walk(nodes: list[Any], x: np.ndarray) -> Generator[tuple[Node, np.ndarray], None, np.ndarray]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,6 +22,15 @@ __all__ = ["delta_orthogonal", "orthogonal", "stiefel"]
 T = TypeVar("T")
 
 
+@cache
+def _orgqr(kind: str) -> tuple[Callable[..., Any], int]:
+    """LAPACK's routine for float32 ("f") or float64 ("d"), and how much workspace it wants for each column."""
+    from scipy.linalg import lapack  # late: it takes long to import
+
+    routine = lapack.sorgqr if kind == "f" else lapack.dorgqr
+    return routine, int(routine(np.zeros((1, 1), kind), np.zeros(1, kind), lwork=-1)[1][0])
+
+
 def stiefel(matrix: np.ndarray, gain: float, rng: np.random.Generator) -> None:
     """Write a random F-ordered (m, n) matrix, m >= n, with Q'Q = gain^2 I, uniform among all such.
 
@@ -28,23 +38,20 @@ def stiefel(matrix: np.ndarray, gain: float, rng: np.random.Generator) -> None:
     the factorization has not yet touched is Gaussian again, independent of what came before, so the reflectors need
     not be computed one after the other: all are drawn at once (Stewart, 1980), and LAPACK's orgqr multiplies them.
     """
-    from scipy.linalg import lapack
-
     n = matrix.shape[1]
+    orgqr, work = _orgqr(matrix.dtype.char)
     run_jobs(elements(normal_piece(0.0, 1.0))(matrix.T, rng))
     # Column j below the diagonal, x, is mapped to -sign(x_0) |x| e_0 by I - tau v v', v_0 = 1, as geqrf has it.
-    columns = np.triu(matrix.T)
     alpha = np.diagonal(matrix).copy()
-    norm = np.sqrt(np.square(columns, out=columns).sum(axis=1))
+    squares = np.square(matrix.T)
+    norm = np.sqrt(np.triu(squares[:, :n]).sum(axis=1) + squares[:, n:].sum(axis=1))
     beta = -np.copysign(norm, alpha)
     zero = norm == 0  # reflected by nothing; one number in 2^24 of the last column
     beta[zero] = 1
     tau = (beta - alpha) / beta
     tau[zero] = 0
     matrix /= alpha - beta
-    orgqr = lapack.sorgqr if matrix.dtype == np.float32 else lapack.dorgqr
-    work = int(orgqr(matrix[:, :1], tau[:1], lwork=-1)[1][0]) * n
-    q, _, info = orgqr(matrix, tau, lwork=max(work, n), overwrite_a=1)
+    q, _, info = orgqr(matrix, tau, lwork=n * work, overwrite_a=1)
     if info:
         raise RuntimeError(f"LAPACK's orgqr gave {info}")
     np.multiply(q, gain * np.sign(beta), out=matrix)
@@ -52,7 +59,8 @@ def stiefel(matrix: np.ndarray, gain: float, rng: np.random.Generator) -> None:
 
 def _fill_matrix(leaf: np.ndarray, out_axes: Sequence[int], gain: float, rng: np.random.Generator) -> None:
     """The leaf with its output axes last, as a matrix: orthonormal columns if it is tall, rows if it is wide."""
-    moved = np.moveaxis(leaf, out_axes, range(-len(out_axes), 0))
+    last = tuple(range(leaf.ndim - len(out_axes), leaf.ndim))
+    moved = leaf if tuple(out_axes) == last else np.moveaxis(leaf, out_axes, last)
     cols = math.prod(moved.shape[-len(out_axes) :])
     rows = moved.size // cols
     wide = rows <= cols
@@ -65,7 +73,13 @@ def _fill_matrix(leaf: np.ndarray, out_axes: Sequence[int], gain: float, rng: np
     else:
         q = np.empty((rows, cols), leaf.dtype, order="F")
         stiefel(q, gain, rng)
-        moved[...] = q.reshape(moved.shape)
+        # Columns whose starts are a power of two apart fall into few places of the cache: take few at a time.
+        step = 8 if q.strides[1] % 2048 == 0 else cols
+        table = moved.reshape(rows, cols)
+        for j in range(0, cols, step):
+            table[:, j : j + step] = q[:, j : j + step]
+        if not np.may_share_memory(table, moved):
+            moved[...] = table.reshape(moved.shape)
 
 
 def orthogonal(params: T, gain: float | str = 1.0, *, axes: Any = "in_out", rng: Any = None) -> T:

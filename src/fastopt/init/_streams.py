@@ -13,7 +13,7 @@ from fastopt.init._threads import Job, run_jobs
 
 __all__ = ["BLOCK", "CHUNK", "ChunkGenerator", "Piece", "elements", "one_stream"]
 
-CHUNK = 1 << 18  # elements that one stream draws; a larger array is cut, whatever the number of threads
+CHUNK = 1 << 17  # elements that one stream draws; a larger array is cut, whatever the number of threads
 BLOCK = 1 << 16  # elements that are drawn and then scaled while they are in the second-level cache
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastopt._checks import check_choice, check_integer, check_number
-from fastopt.init._layers import Gradient, Node, as_layers, back, flat, walk
+from fastopt.init._layers import Gradient, Node, as_layers, back, flat, judged_by, walk
 
 __all__ = ["LayerScale", "Scales", "adjust", "watch"]
 
@@ -196,8 +196,9 @@ def adjust(
     model, x, y, grad
         As for `watch`.
     by : {"activations", "gradients"}, default "activations"
-        ``"activations"``: a layer with weights is judged by what comes out of it and of the layers without weights
-        that follow it (its activation). ``"gradients"``: by the gradient that it passes down.
+        ``"activations"``: a layer with weights is judged by what comes out of it and of the layers without weights that
+        directly follow it (its activation) in the same `Skip`. ``"gradients"``: by the gradient
+        that it passes down.
     target : float, optional
         The standard deviation wanted. Default: 1 for activations; for gradients that at the model's output.
     low, high : float, default 0.5 and 2
@@ -234,7 +235,8 @@ def adjust(
         raise ValueError(f"{owner}: gradients are asked for; y, or grad=, is wanted")
     order = list(flat(nodes))
     weighted = [i for i, node in enumerate(order) if node.layer.weights is not None]
-    ends = dict(zip(weighted, [*(i - 1 for i in weighted[1:]), len(order) - 1], strict=True))
+    place = {id(node): i for i, node in enumerate(order)}
+    ends = {place[id(node)]: place[id(end)] for node, end in judged_by(nodes)}
     judged: Callable[[list[LayerScale], int], float]
     if by == "activations":
         turns, goal = weighted, 1.0 if wanted is None else wanted

@@ -14,18 +14,14 @@ from fastopt.meta.batch_size import (
     scale_lr,
     stepped_size,
 )
-from fastopt.meta.continuation import (
-    Attempt,
-    Continuation,
-    ContinuationResult,
-    by_steps,
-    continuation,
-)
+from fastopt.meta.continuation import Attempt, Continuation, ContinuationResult, by_steps, continuation
 from fastopt.meta.curriculum import Curriculum, Mixture, combined, losses_of
 from fastopt.meta.early_stopping import EarlyStopping
+from fastopt.meta.pretrain import Greedy, Hint, Stage
 from fastopt.meta.self_paced import SelfPaced
 from fastopt.meta.smoothing import Smoothed, tempered_cross_entropy, tempered_errors
 from fastopt.meta.training import early_stop, train_steps, train_until
+from fastopt.meta.transferring import Thaw, transfer
 
 __all__ = [
     "Attempt",
@@ -34,11 +30,15 @@ __all__ = [
     "ContinuationResult",
     "Curriculum",
     "EarlyStopping",
+    "Greedy",
+    "Hint",
     "Mixture",
     "NoiseGuided",
     "OnPlateau",
     "SelfPaced",
     "Smoothed",
+    "Stage",
+    "Thaw",
     "adopt_average",
     "averaged",
     "by_steps",
@@ -56,4 +56,5 @@ __all__ = [
     "tempered_errors",
     "train_steps",
     "train_until",
+    "transfer",
 ]

@@ -1,11 +1,13 @@
 """A small network to train: layers, losses, a model with one flat vector of parameters. Not a framework."""
 
 from fastopt.nn.files import load, save
-from fastopt.nn.layers import GELU, Dense, Dropout, Layer, ReLU, Residual, Sigmoid, Tanh
+from fastopt.nn.layers import GELU, Auxiliary, Dense, Dropout, Layer, ReLU, Residual, Sigmoid, Tanh
 from fastopt.nn.losses import BinaryCrossEntropy, Hinge, Huber, Loss, SoftmaxCrossEntropy, SquaredError
 from fastopt.nn.model import Sequential, mlp
+from fastopt.nn.pretraining import Segment, greedy_stages, hint
 
 __all__ = [
+    "Auxiliary",
     "BinaryCrossEntropy",
     "Dense",
     "Dropout",
@@ -16,11 +18,14 @@ __all__ = [
     "Loss",
     "ReLU",
     "Residual",
+    "Segment",
     "Sequential",
     "Sigmoid",
     "SoftmaxCrossEntropy",
     "SquaredError",
     "Tanh",
+    "greedy_stages",
+    "hint",
     "load",
     "mlp",
     "save",

@@ -56,6 +56,7 @@ def save(path: str | os.PathLike[str], model: Sequential, meta: dict[str, Any] |
         "dtype": str(model.dtype),
         "dropout": state["dropout"],
         "meta": meta,
+        **({"batches_seen": state["batches_seen"]} if "batches_seen" in state else {}),
     }
     try:
         text = json.dumps(described)
@@ -106,7 +107,8 @@ def load(path: str | os.PathLike[str]) -> Sequential:
 
 def _model_from(header: dict[str, str], file: Any) -> Sequential:
     described = json.loads(header["model"])
-    if not isinstance(described, dict) or set(described) != {"layers", "loss", "dtype", "dropout", "meta"}:
+    wanted = {"layers", "loss", "dtype", "dropout", "meta"}
+    if not isinstance(described, dict) or set(described) - {"batches_seen"} != wanted:
         raise ValueError("its description of the model is not whole")
     if not isinstance(described["layers"], list) or not isinstance(described["meta"], dict):
         raise ValueError("its description of the model is not whole")

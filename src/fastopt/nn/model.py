@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastopt._checks import check_integer
 from fastopt._trees import flatten, flatten_tree, map_tree
 from fastopt.nn import layers as nn
 from fastopt.nn.layerwise import layerwise
@@ -43,6 +44,8 @@ class Sequential:
         All parameters and all gradients, 64-byte aligned.
     n_in, n_out : int
         Columns of the input and of the output.
+    batches_seen : int
+        Calls of `loss_and_grads` so far, counted where there are auxiliary heads: what their weights are a function of.
     meta : dict
         Whatever belongs to the model; `save` and `load` carry it.
 
@@ -87,6 +90,16 @@ class Sequential:
         n_out = nn.chain_width(layers, n_in)
         assert n_out is not None
         loss.buffer(0, n_out, self.dtype)
+        width: int | None = n_in
+        for i, layer in enumerate(layers):
+            if isinstance(layer, nn.Auxiliary) and nn.chain_width(layer.layers, width) != n_out:
+                found = nn.chain_width(layer.layers, width)
+                raise ValueError(
+                    f"layer {i}: the auxiliary head gives {found} columns; the model's {n_out} are needed"
+                )
+            width = layer.width(width)
+        self._heads = any(isinstance(layer, nn.Auxiliary) for layer in layers)
+        self.batches_seen = 0
         self.layers, self.loss_function, self.n_in, self.n_out = layers, loss, n_in, n_out
         self.meta: dict[str, Any] = {}
         self._generators: dict[str, np.random.Generator] = {}
@@ -126,9 +139,15 @@ class Sequential:
             plan = self._plans[True].get(len(x)) or self._plan(len(x), True)
             target = self.loss_function.target(y, plan.target, self.n_out)
             plan.take(x)
+            if self._heads:
+                plan.at.target, plan.at.batch, plan.at.side = target, self.batches_seen + 1, 0.0
+                self._check_weights()
             z = plan.chain.forward(plan.x)
             value = self.loss_function.evaluate(z, target, plan.d)
             plan.chain.backward(plan.d)
+            if self._heads:
+                value += plan.at.side
+                self.batches_seen += 1
             plan.release()
         return value, self.grads
 
@@ -196,10 +215,11 @@ class Sequential:
 
     def state_dict(self, copy: bool = True) -> dict[str, Any]:
         """Copies of the parameters (or the arrays themselves), and the state of each dropout generator, by path."""
-        return {
+        state = {
             "params": map_tree(np.copy, self.params) if copy else self.params,
             "dropout": {path: rng.bit_generator.state for path, rng in self._generators.items()},
         }
+        return state | {"batches_seen": self.batches_seen} if self._heads else state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what `state_dict` gave; ValueError, and nothing changed, if it belongs to another model."""
@@ -208,10 +228,22 @@ class Sequential:
         if paths != self.paths or [np.shape(leaf) for leaf in leaves] != [leaf.shape for leaf in wanted]:
             raise ValueError(f"state['params'] has {paths}; the paths and shapes of {self.paths} are needed")
         generators = generators_from(state["dropout"], self._generators)
+        seen = check_integer("model", "state['batches_seen']", state.get("batches_seen", 0), 0)
+        self.batches_seen = seen
         for mine, given in zip(wanted, leaves, strict=True):
             np.copyto(mine, given, casting="same_kind")
         for path, rng in generators.items():  # in place: stages hold the generators
             self._generators[path].bit_generator.state = rng.bit_generator.state
+
+    def setting(self, rows: int, training: bool) -> Setting:
+        """What stages of this model need to know at one batch size."""
+        return Setting(rows, self.dtype, training, self._generators, self.loss_function)
+
+    def _check_weights(self) -> None:
+        """A weight that is a function is refused before anything is computed."""
+        for layer in self.layers:
+            if isinstance(layer, nn.Auxiliary):
+                layer.weight_at(self.batches_seen + 1)
 
     def _plan(self, rows: int, training: bool) -> _Plan:
         plans = self._plans[training]
@@ -231,13 +263,16 @@ class Sequential:
 
     def __getstate__(self) -> dict[str, Any]:
         settings = {"layers": self.layers, "loss": self.loss_function, "dtype": self.dtype, "meta": self.meta}
-        return settings | {"vector": self.vector.copy(), "dropout": self.state_dict()["dropout"]}
+        state = self.state_dict(copy=False)
+        seen = {"batches_seen": self.batches_seen} if self._heads else {}
+        return settings | {"vector": self.vector.copy(), "dropout": state["dropout"]} | seen
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._describe(state["layers"], state["loss"], state["dtype"])
         self._allocate()
         self.vector[:] = state["vector"]
         self.meta = state["meta"]
+        self.batches_seen = check_integer("model", "batches_seen", state.get("batches_seen", 0), 0)
         self._generators = generators_from(state["dropout"], dict.fromkeys(nn.dropout_paths(self.layers)))
 
     def __repr__(self) -> str:
@@ -249,7 +284,7 @@ class _Plan:
     """A model at one batch size: its stages, and buffers for batch, targets and the loss's gradient."""
 
     def __init__(self, model: Sequential, rows: int, training: bool) -> None:
-        at = Setting(rows, model.dtype, training, model._generators)
+        self.at = at = model.setting(rows, training)
         self.chain = Chain(model.layers, model.params, model.grads, model.n_in, at)
         self.target = model.loss_function.buffer(rows, model.n_out, model.dtype)
         self.d: Any = at.empty(model.n_out) if training else None
