@@ -156,10 +156,13 @@ def main() -> None:
         seen = np.array([r[1][k] for r in results]).T
         axes[1].semilogy(np.arange(1, len(seen) + 1), seen, color=color, lw=1, alpha=0.7)
         axes[1].plot([], [], color=color, label=label + ", a seed each")
-    growth = [np.log(r[1][1][-1] / r[1][1][0]) for r in results]
-    mean, low, high = np.exp(interval(growth))
-    print(f"noise scale at the end over that after the first epoch: {mean:.1f} [{low:.1f}, {high:.1f}]")
-    print(f"noise scale at the end, in examples: {told([r[1][1][-1] for r in results], '.0f')}")
+    ends = np.array([r[1][1][[0, -1]] for r in results])
+    for what, x in (
+        ("at the end", ends[:, 1]),
+        ("at the end over after the first epoch", ends[:, 1] / ends[:, 0]),
+    ):
+        mean, low, high = np.exp(interval(np.log(x)))
+        print(f"noise scale {what}: {mean:.3g} [{low:.3g}, {high:.3g}]")
     axes[1].set(
         xlabel="epoch", ylabel="noise scale (examples)", title="noise against gradient", ylim=(10, None)
     )
