@@ -40,8 +40,8 @@ def save(path: str | os.PathLike[str], model: Sequential, meta: dict[str, Any] |
         ``meta`` is no dict, or holds something that JSON cannot; nothing is written.
 
     Notes
-    ----- Arrays are stored under their paths (``0/w``, ``1/mean``), little-endian. The header also holds the state of the
-    dropout generators, so that training goes on as if it had not stopped, and a checksum of all that.
+    ----- Arrays are stored under their paths (``0/w``, ``1/mean``), little-endian. The header also holds the
+    state of the dropout generators, so that training goes on as if it had not stopped, and a checksum of all that.
     """
     if not isinstance(model, Sequential):
         raise TypeError(f"model is {type(model).__name__}; a fastopt.nn.Sequential is needed")
@@ -134,7 +134,13 @@ def _model_from(header: dict[str, str], file: Any) -> Sequential:
         raise ValueError("its checksum does not fit; it is damaged")
     model = Sequential.__new__(Sequential)
     vector = np.concatenate([array.ravel() for array in arrays[:params]])
-    found = described | {"layers": layers, "loss": loss, "dtype": dtype, "vector": vector, "buffers": arrays[params:]}
+    found = described | {
+        "layers": layers,
+        "loss": loss,
+        "dtype": dtype,
+        "vector": vector,
+        "buffers": arrays[params:],
+    }
     model.__setstate__(found)
     return model
 

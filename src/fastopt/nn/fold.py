@@ -48,7 +48,9 @@ def fold(model: Sequential) -> Sequential:
     return folded
 
 
-def _fold_chain(layers: Sequence[Layer], params: Any, buffers: Any, path: str) -> tuple[list[Layer], dict[str, Any]]:
+def _fold_chain(
+    layers: Sequence[Layer], params: Any, buffers: Any, path: str
+) -> tuple[list[Layer], dict[str, Any]]:
     """Layers that are left, and their parameters by their new positions."""
     kept: list[tuple[Layer, Any]] = []
     waiting: tuple[str, tuple[Any, ...]] | None = None  # a batch norm for the Dense layer to come
@@ -60,7 +62,9 @@ def _fold_chain(layers: Sequence[Layer], params: Any, buffers: Any, path: str) -
             kept.append((layer, {}))
             continue
         if waiting is not None and not isinstance(layer, Dense):
-            raise ValueError(f"layer {waiting[0]}, a BatchNorm, has no Dense layer next to it to fold it into")
+            raise ValueError(
+                f"layer {waiting[0]}, a BatchNorm, has no Dense layer next to it to fold it into"
+            )
         if isinstance(layer, BatchNorm):
             at = buffers[key]
             values = (own.get("gamma"), own.get("beta"), at["mean"], at["var"], layer.eps)

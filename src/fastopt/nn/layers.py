@@ -296,9 +296,7 @@ def dropout_paths(layers: Sequence[Layer], path: str = "") -> Iterator[str]:
 
 ACTIVATIONS = {"relu": ReLU, "tanh": Tanh, "sigmoid": Sigmoid, "gelu": GELU}
 #: Layers by name; `norms` adds its own.
-KINDS: dict[str, type[Layer]] = {
-    kind.__name__: kind for kind in (Dense, ReLU, Tanh, Sigmoid, GELU, Dropout)
-}
+KINDS: dict[str, type[Layer]] = {kind.__name__: kind for kind in (Dense, ReLU, Tanh, Sigmoid, GELU, Dropout)}
 
 
 def layer_from(config: Any) -> Layer:

@@ -138,7 +138,8 @@ class Sequential:
         return value, self.grads
 
     def predict(self, x: Any) -> np.ndarray:
-        """Outputs for each row, without dropout and with the running statistics of batch norm: logits for classification, values for regression.
+        """Outputs for each row, without dropout and with the running statistics of batch norm: logits for
+        classification, values for regression.
 
         Parameters
         ----------
@@ -185,8 +186,8 @@ class Sequential:
     def refresh_statistics(self, batches: Iterable[Any], progress: Progress = False) -> int:
         """Replace the running statistics of all batch norms by those of the present weights.
 
-        They become the plain means over the statistics of the batches, dropout off: what is needed after weights have been
-        averaged or set by hand, since running statistics belong to the weights that they were collected with.
+        They become the plain means over the statistics of the batches, dropout off: what is needed after weights
+        have been averaged or set by hand, since running statistics belong to the weights they were collected with.
 
         Parameters
         ----------
@@ -232,8 +233,8 @@ class Sequential:
         return count
 
     def state_dict(self, copy: bool = True) -> dict[str, Any]:
-        """Copies of the parameters (or the arrays themselves), and the state of each dropout generator, by path; with batch
-        norm also the buffers."""
+        """Copies of the parameters (or the arrays themselves), and the state of each dropout generator, by path; with
+        batch norm also the buffers."""
         state = {
             "params": map_tree(np.copy, self.params) if copy else self.params,
             "dropout": {path: rng.bit_generator.state for path, rng in self._generators.items()},
@@ -286,7 +287,9 @@ class Sequential:
         self._allocate()
         self.vector[:] = state["vector"]
         own = flatten_tree(self.buffers)[0]
-        for mine, given in zip(own, state.get("buffers", own), strict=True):  # models pickled before there were any
+        for mine, given in zip(
+            own, state.get("buffers", own), strict=True
+        ):  # models pickled before there were any
             mine[...] = given
         self.meta = state["meta"]
         self._generators = generators_from(state["dropout"], dict.fromkeys(nn.dropout_paths(self.layers)))
