@@ -1,4 +1,4 @@
-"""What the examples share: an interval over seeds, and where a picture goes."""
+"""What the examples share: the digits cut in two, an interval over seeds, and where a picture goes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,16 @@ from typing import Any
 
 import numpy as np
 from scipy import stats
+
+import fastopt as fo
+
+
+def digits(seed: int, rows: int = 1000) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """So many digits to train with and the others to test, as the seed has it: X (ink is 1), y, X_test, y_test."""
+    X, y = fo.data.load_digits()
+    order = np.random.default_rng([seed, 2]).permutation(len(X))
+    X, y = X[order] / np.float32(16), y[order]
+    return X[:rows], y[:rows], X[rows:], y[rows:]
 
 
 def interval(values: Iterable[float], confidence: float = 0.95) -> tuple[float, float, float]:

@@ -12,9 +12,13 @@ import numpy as np
 import pytest
 
 from fastopt import averaging
-from fastopt.averaging import EMA, Average, Mean
+from fastopt.averaging import EMA, Average, Every, Mean, Polynomial, Tail
 
-ALL = [Mean(), Mean(3), EMA(), EMA(0.9), EMA(0.9, debias=False), EMA(0.0)]
+ALL = [
+    Mean(), Mean(3), EMA(), EMA(0.9), EMA(0.9, debias=False), EMA(0.0),
+    Tail(20), Tail(100, 0.1), Polynomial(), Polynomial(0), Polynomial(0.5),
+]  # fmt: skip
+EVERY = [Every(1), Every(4), Every(3, start=7)]
 
 
 def run(average, points, first):
@@ -76,12 +80,47 @@ def test_coefficients_are_weights(average):
     assert isinstance(average, Average)
 
 
-@pytest.mark.parametrize("average", ALL)
+@pytest.mark.parametrize("average", EVERY)
+def test_periodic_coefficients_are_weights_or_nothing(average):
+    weights = {t: average.weight(t) for t in [*range(1, 100), 10**9, 2**40]}
+    collected = [t for t in weights if t > average.start and (t - average.start) % average.period == 0]
+    first = collected[0]
+    assert all(w == 1.0 for t, w in weights.items() if t <= first)
+    assert all(weights[t] == 1.0 / ((t - average.start) // average.period) for t in collected)
+    assert all(weights[t] == 0.0 for t in weights if t > first and t not in collected)
+    assert isinstance(average, Average)
+
+
+@pytest.mark.parametrize(("period", "start"), [(1, 0), (5, 0), (7, 100)])
+def test_every_is_the_mean_of_what_it_collects(points, period, start):
+    got = run(Every(period, start), points, np.full(5, 1e3))
+    for t in (1, start + period - 1, start + period, start + 3 * period + period // 2, 300):
+        if t:
+            taken = points[start + period - 1 : t : period]
+            np.testing.assert_allclose(got[t - 1], taken.mean(0) if len(taken) else points[t - 1], rtol=1e-13)
+
+
+@pytest.mark.parametrize(("fraction", "count"), [(1.0, 300), (0.5, 150), (0.1, 30), (0.001, 1), (0.7, 210)])
+def test_tail_is_the_mean_of_the_last(points, fraction, count):
+    got = run(Tail(300, fraction), points, np.full(5, 1e3))
+    np.testing.assert_allclose(got[-1], points[-count:].mean(0), rtol=1e-13)
+    np.testing.assert_array_equal(got[0], points[0])
+
+
+@pytest.mark.parametrize("eta", [0, 1, 3])
+def test_polynomial_weighs_by_rising_products(points, eta):
+    got = run(Polynomial(eta), points, np.full(5, 1e3))
+    for t in (1, 2, 10, 300):
+        w = np.array([math.prod(range(i, i + eta)) for i in range(1, t + 1)], float)
+        np.testing.assert_allclose(got[t - 1], w @ points[:t] / w.sum(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("average", [*ALL, *EVERY])
 def test_pickle_copy_and_repr(average):
     assert pickle.loads(pickle.dumps(average)) == copy.deepcopy(average) == eval(repr(average)) == average
     assert hash(copy.copy(average)) == hash(average)
     with pytest.raises(AttributeError):
-        average.decay = 0.5
+        setattr(average, next(iter(vars(average))), 0.5)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +134,17 @@ def test_pickle_copy_and_repr(average):
         (lambda: EMA(math.nan), ValueError, "EMA: decay is nan"),
         (lambda: EMA("0.9"), TypeError, "EMA: decay is '0.9'"),
         (lambda: EMA(0.9, debias=1), TypeError, "EMA: debias is 1; True or False"),
+        (lambda: Tail(0), ValueError, "Tail: total is 0"),
+        (lambda: Tail(10.0), TypeError, "Tail: total is 10.0"),
+        (lambda: Tail(10, 0.0), ValueError, r"Tail: fraction is 0.0; a number in \(0, 1\]"),
+        (lambda: Tail(10, 1.1), ValueError, "Tail: fraction is 1.1"),
+        (lambda: Tail(10).weight(0), ValueError, "Tail: t is 0"),
+        (lambda: Every(0), ValueError, "Every: period is 0"),
+        (lambda: Every(2, -1), ValueError, "Every: start is -1"),
+        (lambda: Every(2).weight(0), ValueError, "Every: t is 0"),
+        (lambda: Polynomial(-1), ValueError, "Polynomial: eta is -1"),
+        (lambda: Polynomial(math.inf), ValueError, "Polynomial: eta is inf"),
+        (lambda: Polynomial().weight(0), ValueError, "Polynomial: t is 0"),
         (lambda: EMA(0.9).weight(0), ValueError, "EMA: t is 0; steps count from 1"),
         (lambda: Mean().weight(-3), ValueError, "Mean: t is -3"),
     ],
@@ -107,4 +157,4 @@ def test_bad_arguments_are_named(call, kind, words):
 def test_docstring_examples():
     result = doctest.testmod(averaging)
     assert result.failed == 0
-    assert result.attempted == 3
+    assert result.attempted == 6

@@ -42,6 +42,7 @@ ROWS = {
     "one_cycle three": (fs.one_cycle(0.1, 60, three_phase=True, anneal="linear"), 60),
     "wsd": (fs.warmup_stable_decay(0.1, 5, 20, 10, end=0.01, shape="sqrt"), 35),
     "cosine_restarts": (fs.cosine_restarts(0.1, 7, factor=3, end=0.001), None),
+    "sawtooth": (fs.sawtooth(0.5, 0.05, 7), None),
     "join": (fs.join([0.1, outside, fs.cosine(0.2, 9)], [5, 11]), 21),
     "scale": (fs.scale(fs.linear(0.1, steps=30), 2.5), 30),
     "chain": (fs.chain(fs.warmup(1.0, 5), fs.cosine(0.1, 40)), 41),
@@ -114,6 +115,17 @@ def test_docstring_examples():
     result = doctest.testmod(fs)
     assert result.failed == 0
     assert result.attempted > 30
+
+
+def test_sawtooth_is_the_rate_of_stochastic_weight_averaging():
+    """alpha(i) = (1 - t(i)) a1 + t(i) a2, t(i) = (mod(i - 1, c) + 1) / c: Izmailov et al. 2018, section 3.1."""
+    lr = fs.sawtooth(0.05, 0.01, 6)
+    part = [((i - 1) % 6 + 1) / 6 for i in range(1, 30)]
+    np.testing.assert_allclose(
+        [lr(i) for i in range(1, 30)], [(1 - s) * 0.05 + s * 0.01 for s in part], rtol=1e-14
+    )
+    assert lr(6) == lr(12) == 0.01
+    assert fs.sawtooth(0.3, 0.2, 1)(5) == 0.2
 
 
 # ---- against torch and optax; their count starts at 0, so theirs at k is ours at k + 1
@@ -502,6 +514,9 @@ BAD = [
     (lambda: fs.one_cycle(0.1, 10, three_phase=1), TypeError, "one_cycle: three_phase is 1"),
     (lambda: fs.warmup_stable_decay(1, 1, 1, 0), ValueError, "warmup_stable_decay: decay is 0"),
     (lambda: fs.warmup_stable_decay(1, 1, 1, 1, shape=3), TypeError, "shape is 3; one of 'linear'"),
+    (lambda: fs.sawtooth(-0.1, 0.0, 5), ValueError, "sawtooth: high is -0.1"),
+    (lambda: fs.sawtooth(0.1, math.nan, 5), ValueError, "sawtooth: low is nan"),
+    (lambda: fs.sawtooth(0.1, 0.0, 0), ValueError, "sawtooth: period is 0"),
     (lambda: fs.cosine_restarts(0.1, 5, 0), ValueError, "cosine_restarts: factor is 0"),
     (lambda: fs.cosine_restarts(0.1, 5, 1.5), TypeError, "cosine_restarts: factor is 1.5"),
     (lambda: fs.join([0.1, 0.2], []), ValueError, "join: 2 schedules and 0 boundaries"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,8 +45,8 @@ def check_params(params: Any, owner: str = "") -> tuple[list[np.ndarray], list[s
     return leaves, paths
 
 
-def stateful(functions: Iterable[Callable[[int], Any]]) -> list[Any]:
-    """Those functions of the step that have a state, those inside other schedules too."""
+def stateful(functions: Iterable[Any]) -> list[Any]:
+    """Those functions of the step (or averages) that have a state, those inside other schedules too."""
     found: list[Any] = []
     queue = list(functions)
     while queue:

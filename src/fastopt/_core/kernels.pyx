@@ -10,7 +10,7 @@ from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.float cimport DBL_MAX, FLT_MAX
 from libc.math cimport INFINITY, fabs, isfinite
 from libc.stdint cimport int64_t, uintptr_t
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 cimport numpy as cnp
 
 from fastopt._core.csrc cimport (FO_AVERAGE, FO_BLOCK, FO_COUNT_NONFINITE, FO_F32, FO_F64, FO_FLUSH,
@@ -274,7 +274,7 @@ cdef class StepRecord:
     diagnostics : dict or None
         With ``diagnostics=True``, for each path a dict of ``grad_norm`` (as the rule saw it), ``param_norm``,
         ``update_norm``, ``update_ratio`` (update over parameter norm) and ``cosine`` (between the gradient and the
-        momentum before the step; None where there is none).
+        momentum before the step; None where there is none); frozen paths are left out.
     """
     cdef readonly Py_ssize_t step, skips
     cdef readonly int64_t nonfinite
@@ -327,11 +327,22 @@ cdef class Stepper:
     cdef fo_sums *sums
     cdef fo_job job
     cdef Py_ssize_t n_groups
+    # Clocks: what the tensors of one group that have taken the same steps share. The first n_groups are of those that
+    # missed none.
+    cdef Py_ssize_t n_clocks
+    cdef Py_ssize_t *owners         # for each clock its group
+    cdef Py_ssize_t *behind         # and the steps that its tensors have missed
+    cdef char *still                # for each tensor: is it frozen?
+    cdef Py_ssize_t *since          # the step after which it was frozen
+    cdef Py_ssize_t *missed         # steps missed before that
+    cdef double *shares             # what its average still holds of the time before it was frozen
+    cdef double *held               # its running scalars, while frozen or late
+    cdef bint any_still, roomy
     cdef int busy
     cdef int policy
     cdef bint decoupled
     cdef Node root
-    cdef list arrays, keep
+    cdef list arrays, keep, group_of
     cdef list converted             # arrays made for gradients of other types; they live for one call
     cdef readonly list paths
     cdef readonly object params
@@ -376,8 +387,19 @@ cdef class Stepper:
         self.scalars = <double *> need(PyMem_Calloc(n_groups * FO_MAX_SCALARS, sizeof(double)))
         self.trial_scalars = <double *> need(PyMem_Calloc(n_groups * FO_MAX_SCALARS, sizeof(double)))
         self.norms = <double *> need(PyMem_Calloc(count + 1, sizeof(double)))
+        self.still = <char *> need(PyMem_Calloc(count + 1, 1))
+        self.since = <Py_ssize_t *> need(PyMem_Calloc(count + 1, sizeof(Py_ssize_t)))
+        self.missed = <Py_ssize_t *> need(PyMem_Calloc(count + 1, sizeof(Py_ssize_t)))
+        self.shares = <double *> need(PyMem_Calloc(count + 1, sizeof(double)))
+        self.held = <double *> need(PyMem_Calloc(count * FO_MAX_SCALARS + 1, sizeof(double)))
+        self.owners = <Py_ssize_t *> need(PyMem_Calloc(n_groups, sizeof(Py_ssize_t)))
+        self.behind = <Py_ssize_t *> need(PyMem_Calloc(n_groups, sizeof(Py_ssize_t)))
+        self.n_clocks = n_groups
+        for i in range(n_groups):
+            self.owners[i] = i
         for i in range(n_groups * FO_MAX_SCALARS):
             self.scalars[i] = 1
+        self.group_of = list(group_of)
 
         total = 0
         for i in range(count):
@@ -432,7 +454,9 @@ cdef class Stepper:
                       <uintptr_t> self.intervals, <uintptr_t> self.groups, <uintptr_t> self.hyper,
                       <uintptr_t> self.decays, <uintptr_t> self.scalars, <uintptr_t> self.trial_scalars,
                       <uintptr_t> self.norms, <uintptr_t> self.squares, <uintptr_t> self.nonfinite_counts,
-                      <uintptr_t> self.sums):
+                      <uintptr_t> self.sums, <uintptr_t> self.still, <uintptr_t> self.since,
+                      <uintptr_t> self.missed, <uintptr_t> self.shares, <uintptr_t> self.held,
+                      <uintptr_t> self.owners, <uintptr_t> self.behind):
             PyMem_Free(<void *> <uintptr_t> block)
 
     # ---- overlap ----
@@ -490,7 +514,7 @@ cdef class Stepper:
 
     # ---- arrays of one call ----
 
-    cdef int check_params(self) except -1:
+    cdef int check_params(self, bint everything=False) except -1:
         cdef Py_ssize_t i
         cdef PyObject *a
         if walk(self.root, <PyObject *> self.params, self.found) != 0:
@@ -503,7 +527,7 @@ cdef class Stepper:
             if not fo_same(a, &self.seen_p[i]):
                 raise ValueError(f"params{at(self.paths[i])} was resized, reshaped or changed its dtype since the "
                                  "optimizer was made; make a new optimizer")
-            if not fo_is_writable(a):
+            if not fo_is_writable(a) and (everything or not self.still[i]):
                 raise ValueError(f"params{at(self.paths[i])} is read-only; a writable array is needed")
         return 0
 
@@ -512,6 +536,9 @@ cdef class Stepper:
         cdef Py_ssize_t i
         cdef bint fresh = False
         for i in range(self.job.count):
+            # A frozen array needs no gradient; one that is given is not looked at, unless it is to be set to zero.
+            if self.still[i] and (not self.job.flags & FO_ZERO_GRADS or <object> self.found[i] is None):
+                continue
             # Exactly ndarray: a masked view of the same memory must not pass for what it is a view of.
             if not (fo_is_ndarray(self.found[i]) and fo_same(self.found[i], &self.seen_g[i])
                     and (not self.job.flags & FO_ZERO_GRADS or fo_is_writable(self.found[i]))):
@@ -575,7 +602,7 @@ cdef class Stepper:
         spans = []
         for i in range(self.job.count):
             a = <object> self.found[i]
-            if a.size:
+            if a is not None and a.size:        # None: of a frozen array
                 bounds(a, &low, &high)
                 spans.append((<uintptr_t> low, <uintptr_t> high, i))
         pair = first_overlap(spans, [<object> self.found[i] for i in range(self.job.count)])
@@ -608,21 +635,161 @@ cdef class Stepper:
 
     def set_average(self, double weight):
         self.job.average = weight
+        if weight == 0:
+            self.job.flags &= ~FO_AVERAGE       # nothing would change: the average is not even read
+        else:
+            self.job.flags |= FO_AVERAGE
 
     def set_clip_value(self, double value):
         self.job.clip = value
 
     def get_scalars(self):
-        """Running scalars of the rule, a list a group."""
-        names = api().rules[self.job.rule].scalar_names.decode().split()
-        return [{name: self.scalars[g * FO_MAX_SCALARS + k] for k, name in enumerate(names)}
-                for g in range(self.n_groups)]
+        """Running scalars of the rule, a list a group, of the arrays that missed no step."""
+        cdef Py_ssize_t g
+        return [self.named(self.scalars + g * FO_MAX_SCALARS) for g in range(self.n_groups)]
 
     def put_scalars(self, list values):
-        names = api().rules[self.job.rule].scalar_names.decode().split()
+        cdef Py_ssize_t g
         for g in range(self.n_groups):
-            for k, name in enumerate(names):
-                self.scalars[g * FO_MAX_SCALARS + k] = values[g][name]
+            self.take_named(self.scalars + g * FO_MAX_SCALARS, values[g])
+
+    cdef dict named(self, double *scalars):
+        names = api().rules[self.job.rule].scalar_names.decode().split()
+        return {name: scalars[k] for k, name in enumerate(names)}
+
+    cdef int take_named(self, double *scalars, values) except -1:
+        for k, name in enumerate(api().rules[self.job.rule].scalar_names.decode().split()):
+            scalars[k] = values[name]
+        return 0
+
+    # ---- arrays that take no part ----
+
+    def freeze(self, list indices):
+        """Leave these arrays out of all steps to come."""
+        cdef Py_ssize_t i
+        self.make_room()
+        self.keep_scalars()
+        for i in indices:
+            if not self.still[i]:
+                self.still[i] = True
+                self.since[i] = self.steps
+                self.shares[i] = 1
+        self.arrange()
+
+    def thaw(self, list indices):
+        """Take these arrays back. Each counts its own steps: those that it missed are none of them."""
+        cdef Py_ssize_t i
+        self.make_room()
+        self.keep_scalars()
+        for i in indices:
+            if self.still[i]:
+                self.still[i] = False
+                self.missed[i] += self.steps - self.since[i]
+        self.arrange()
+
+    def is_frozen(self, Py_ssize_t i):
+        return bool(self.still[i])
+
+    def share(self, Py_ssize_t i):
+        """The part of a frozen array's average that is the array's own average; the rest is the array itself."""
+        return self.shares[i] if self.still[i] else 1.0
+
+    def settled(self, Py_ssize_t i):
+        """The average of a frozen array has been brought up to date."""
+        self.shares[i] = 1
+
+    def get_clocks(self):
+        """(index, frozen, since, missed, share, running scalars) of each array that is frozen or has missed steps."""
+        cdef Py_ssize_t i
+        self.keep_scalars()
+        return [(i, bool(self.still[i]), self.since[i], self.missed[i], self.shares[i],
+                 self.named(self.held + i * FO_MAX_SCALARS))
+                for i in range(self.job.count) if self.still[i] or self.missed[i]]
+
+    def put_clocks(self, list rows):
+        """Take up what `get_clocks` gave; all other arrays have missed nothing."""
+        cdef Py_ssize_t i
+        self.make_room()
+        for i in range(self.job.count):
+            self.still[i] = False
+            self.missed[i] = 0
+        for i, frozen, since, missed, share, scalars in rows:
+            self.still[i], self.since[i], self.missed[i], self.shares[i] = frozen, since, missed, share
+            self.take_named(self.held + i * FO_MAX_SCALARS, scalars)
+        self.arrange()
+
+    cdef int make_room(self) except -1:
+        """At most every array has a clock of its own; allocated by the first call."""
+        cdef Py_ssize_t most = self.n_groups + self.job.count, n = self.n_clocks
+        cdef void *blocks[5]
+        cdef int k
+        if self.roomy:
+            return 0
+        sizes = (sizeof(fo_group), FO_MAX_SCALARS * sizeof(double), FO_MAX_SCALARS * sizeof(double),
+                 sizeof(Py_ssize_t), sizeof(Py_ssize_t))
+        for k in range(5):
+            blocks[k] = PyMem_Calloc(most, <size_t> sizes[k])
+            if blocks[k] == NULL:
+                while k > 0:
+                    k -= 1
+                    PyMem_Free(blocks[k])
+                raise MemoryError
+        memcpy(blocks[1], self.scalars, n * FO_MAX_SCALARS * sizeof(double))
+        memcpy(blocks[3], self.owners, n * sizeof(Py_ssize_t))
+        memcpy(blocks[4], self.behind, n * sizeof(Py_ssize_t))
+        for block in (<uintptr_t> self.groups, <uintptr_t> self.scalars, <uintptr_t> self.trial_scalars,
+                      <uintptr_t> self.owners, <uintptr_t> self.behind):
+            PyMem_Free(<void *> <uintptr_t> block)
+        self.groups = <fo_group *> blocks[0]
+        self.job.groups = self.groups
+        self.scalars, self.trial_scalars = <double *> blocks[1], <double *> blocks[2]
+        self.owners, self.behind = <Py_ssize_t *> blocks[3], <Py_ssize_t *> blocks[4]
+        self.roomy = True
+        return 0
+
+    cdef void keep_scalars(self) noexcept:
+        """Note the running scalars of each array by itself, before the clocks are made anew."""
+        cdef Py_ssize_t i
+        for i in range(self.job.count):
+            if not self.still[i]:
+                memcpy(self.held + i * FO_MAX_SCALARS, self.scalars + self.tensors[i].group * FO_MAX_SCALARS,
+                       FO_MAX_SCALARS * sizeof(double))
+
+    cdef int arrange(self) except -1:
+        """Give each array that takes part its clock and its blocks; a frozen one has no elements for the engine."""
+        cdef Py_ssize_t i, c, group
+        cdef fo_tensor *t
+        cdef double *own
+        self.n_clocks = self.n_groups
+        self.job.blocks = self.job.elements = 0
+        self.any_still = False
+        for i in range(self.job.count):
+            t = &self.tensors[i]
+            group = self.group_of[i]
+            t.first = self.job.blocks
+            t.group = <int> group
+            if self.still[i]:
+                self.any_still = True
+                t.n = 0
+                continue
+            t.n = cnp.PyArray_SIZE(<cnp.ndarray> self.arrays[i])
+            self.job.blocks += (t.n + FO_BLOCK - 1) // FO_BLOCK
+            self.job.elements += t.n
+            if self.missed[i] == 0:
+                continue
+            own = self.held + i * FO_MAX_SCALARS
+            c = self.n_groups
+            while c < self.n_clocks and not (
+                    self.owners[c] == group and self.behind[c] == self.missed[i]
+                    and memcmp(self.scalars + c * FO_MAX_SCALARS, own, FO_MAX_SCALARS * sizeof(double)) == 0):
+                c += 1
+            if c == self.n_clocks:
+                self.owners[c] = group
+                self.behind[c] = self.missed[i]
+                memcpy(self.scalars + c * FO_MAX_SCALARS, own, FO_MAX_SCALARS * sizeof(double))
+                self.n_clocks += 1
+            t.group = <int> c
+        return 0
 
     # ---- other contents for the parameters' arrays, for a while ----
     # Each is one call into compiled code, so that Ctrl-C finds it done or not begun.
@@ -631,10 +798,10 @@ cdef class Stepper:
         """Exchange parameters and averages; `swapped` tells which way they are."""
         cdef Py_ssize_t i, start, n, size
         cdef char piece[4096]
-        self.check_params()
+        self.check_params(True)
         for i in range(self.job.count):
             if self.tensors[i].p_at == NULL:
-                size = self.tensors[i].n * (4 if self.tensors[i].width == FO_F32 else 8)
+                size = cnp.PyArray_NBYTES(<cnp.ndarray> self.arrays[i])
                 for start in range(0, size, sizeof(piece)):
                     n = min(<Py_ssize_t> sizeof(piece), size - start)
                     memcpy(piece, self.tensors[i].p + start, n)
@@ -646,10 +813,11 @@ cdef class Stepper:
                 self.keep[i][1][...] = held
         self.swapped = not self.swapped
 
-    def restore(self, list values):
-        """Give the parameters the contents of other arrays."""
+    def restore(self, values):
+        """Give the parameters the contents of other arrays; None: of a frozen one, which is left alone."""
         for i in range(self.job.count):
-            self.arrays[i][...] = values[i]
+            if values[i] is not None:
+                self.arrays[i][...] = values[i]
 
     # ---- the step ----
 
@@ -714,8 +882,7 @@ cdef class Stepper:
                 if bad:
                     if self.job.flags & FO_ZERO_GRADS:
                         # Whoever accumulates into these arrays would else find the bad values in every later step.
-                        for g in range(self.job.count):
-                            (<object> self.found[g])[...] = 0
+                        self.zero_gradients(True)
                     self.skips += 1
                     record.step = self.steps
                     record.norm = norm
@@ -738,17 +905,25 @@ cdef class Stepper:
                 self.job.flags &= ~FO_COUNT_NONFINITE
             else:
                 self.job.flags |= FO_COUNT_NONFINITE
-        memcpy(self.trial_scalars, self.scalars, self.n_groups * FO_MAX_SCALARS * sizeof(double))
-        for g in range(self.n_groups):
+        memcpy(self.trial_scalars, self.scalars, self.n_clocks * FO_MAX_SCALARS * sizeof(double))
+        for b in range(self.n_clocks):
+            g = self.owners[b]
             api().prepare(self.job.rule, self.hyper + g * FO_MAX_HYPER, self.decays[g], self.decoupled,
-                          <double> (self.steps + 1), self.trial_scalars + g * FO_MAX_SCALARS, &self.groups[g])
+                          <double> (self.steps + 1 - self.behind[b]), self.trial_scalars + b * FO_MAX_SCALARS,
+                          &self.groups[b])
         if release:
             with nogil:
                 api().step(&self.job, threads)
         else:
             api().step(&self.job, threads)
-        memcpy(self.scalars, self.trial_scalars, self.n_groups * FO_MAX_SCALARS * sizeof(double))
+        memcpy(self.scalars, self.trial_scalars, self.n_clocks * FO_MAX_SCALARS * sizeof(double))
         self.steps += 1
+        if self.any_still:
+            for g in range(self.job.count):
+                if self.still[g]:
+                    self.shares[g] *= 1 - self.job.average
+            if self.job.flags & FO_ZERO_GRADS:
+                self.zero_gradients(False)
         if self.job.flags & FO_COUNT_NONFINITE:
             for b in range(self.job.blocks):
                 bad += self.nonfinite_counts[b]
@@ -761,6 +936,13 @@ cdef class Stepper:
         if self.job.flags & FO_STATS:
             record.diagnostics = self.diagnose()
         return record
+
+    cdef int zero_gradients(self, bint everything) except -1:
+        """Set gradients to zero: all of them, or those of frozen arrays, which the engine does not see."""
+        for i in range(self.job.count):
+            if (everything or self.still[i]) and <object> self.found[i] is not None:
+                (<object> self.found[i])[...] = 0
+        return 0
 
     cdef int check_scaled(self, double scale) except -1:
         """Refuse a scale that may carry finite gradients out of their dtype's range."""
@@ -794,6 +976,8 @@ cdef class Stepper:
         cdef fo_sums s
         out = {}
         for i in range(self.job.count):
+            if self.still[i]:
+                continue
             s = fo_sums(0, 0, 0, 0, 0)
             first = self.tensors[i].first
             for b in range(first, first + (self.tensors[i].n + FO_BLOCK - 1) // FO_BLOCK):

@@ -1,4 +1,4 @@
-"""Normalization of NumPy arrays: checks, buffers that are used again, one call of csrc/norm.c, where the formulas are."""
+"""Normalization of NumPy arrays: checks, buffers that are used again, one call of csrc/norm.c, where formulas are."""
 
 cimport numpy as cnp
 from libc.math cimport isfinite
@@ -214,7 +214,8 @@ cdef Running running_of(given, Py_ssize_t channels, bint write, bint counted):
             part = None
         if part is None:
             if name != "count" or counted:
-                raise ValueError(f"running has no {name}; arrays 'mean', 'var'{', count' if counted else ''} are needed")
+                also = ", and 'count'" if counted else ""
+                raise ValueError(f"running has no {name}; arrays 'mean' and 'var'{also} are needed")
             found.append(None)
             continue
         path = f"running[{name!r}]"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastopt._core.gather import Gather, Pass, Reader, Source
+from fastopt._parameters import load_states
 from fastopt.data.arguments import (
     as_augment,
     as_last,
@@ -41,7 +42,8 @@ class Batches:
         which gives the rows of an array of row numbers in that order, is a source of its own. Everything
         else goes through `numpy.asarray` once.
     size : int or callable, default 128
-        Rows of a batch, 1 to the entries of an epoch; or a function of the epoch that gives them.
+        Rows of a batch, 1 to the entries of an epoch (the longest, if epochs differ; a shorter one then is one
+        batch); or a function of the epoch that gives them.
     rng : None, int, sequence of int, SeedSequence, BitGenerator or Generator
         Seed of the orders. None takes fresh entropy; from a generator 128 bits are drawn, once, now.
     shuffle : {"epoch", "once", "replacement", False}, strategy, array of int or callable, default "epoch"
@@ -172,15 +174,20 @@ class Batches:
         self._pass: Pass | Foreground | None = None
         self._once: Any = None
 
+    def _entries_in(self, epoch: int) -> int:
+        length_in = getattr(self._strategy, "length_in", None)  # not every strategy is a Strategy
+        return self._entries if length_in is None else length_in(self.rows, epoch)
+
     def _size_in(self, epoch: int) -> int:
-        if callable(self._size):
-            return as_size(self._size(epoch), self._entries, f"size({epoch})")
-        return self._size
+        size = self._size
+        if callable(size):
+            size = as_size(size(epoch), self._entries, f"size({epoch})")
+        return min(size, self._entries_in(epoch))
 
     def _count(self, epoch: int) -> int:
         """Batches of an epoch, of all shards."""
-        size = self._size_in(epoch)
-        count = self._entries // size if self.last == "drop" else -(-self._entries // size)
+        size, entries = self._size_in(epoch), self._entries_in(epoch)
+        count = entries // size if self.last == "drop" else -(-entries // size)
         return count if self._limit is None else min(count, self._limit)
 
     def __len__(self) -> int:
@@ -218,9 +225,8 @@ class Batches:
             # not.
             epoch, start = (epoch + 1, 0) if old.done or old.taken > 0 else (epoch, start)
         order = self._order(epoch)
-        reader = Reader(
-            self._gather, order, self._entries, self.rows, self._size_in(epoch), self.last == "pad"
-        )
+        entries, size = self._entries_in(epoch), self._size_in(epoch)
+        reader = Reader(self._gather, order, entries, self.rows, size, self.last == "pad")
         begun = self._begin(reader, order, epoch, start + self._rank, self._count(epoch))
         if old is not None:
             old.close()
@@ -316,7 +322,14 @@ class Batches:
             "epoch": epoch,
             "position": position,
         }
-        return state if plain else {**state, "last": self.last}
+        if not plain:
+            state["last"] = self.last
+        return {**state, **{key: owner.state_dict() for key, owner in self._owners().items()}}
+
+    def _owners(self) -> dict[str, Any]:
+        """What has a state of its own: a size that is guided, an order that learns. It is part of this one."""
+        given = {"size_state": self._size, "shuffle_state": self._strategy}
+        return {key: owner for key, owner in given.items() if hasattr(owner, "load_state_dict")}
 
     def _strategy_state(self) -> dict[str, Any]:
         state = getattr(self._strategy, "state", None)
@@ -326,7 +339,8 @@ class Batches:
         """Where the batches stand: a dict of plain strings, integers and booleans, fit for JSON.
 
         The arrays themselves are not in it, nor `dtype`, `scale`, `prefetch`, `augment`, nor which shard this
-        is. Of a strategy as `shuffle` it has what the strategy tells of itself, also a dict.
+        is. Of a strategy as `shuffle` it has what the strategy tells of itself, also a dict. The states of a
+        strategy and of a `size` that have one (``state_dict``) are in it too; those may hold arrays.
         """
         return self._state_of(self.epoch, self.position)
 
@@ -346,6 +360,18 @@ class Batches:
         """
         if not isinstance(state, dict):
             raise TypeError(f"state is {type(state).__name__}; a dict from state_dict() is needed")
+        # Sizes and orders of past epochs hang on the states within: they are taken up first, and given back if
+        # the rest does not fit.
+        given = {key: owner for key, owner in self._owners().items() if key in state}
+        before = [owner.state_dict() for owner in given.values()]
+        load_states(list(given.values()), [state[key] for key in given])
+        try:
+            self._load(state)
+        except BaseException:
+            load_states(list(given.values()), before)
+            raise
+
+    def _load(self, state: dict[str, Any]) -> None:
         epoch = state.get("epoch", 0)
         epoch = epoch if is_int(epoch) and epoch >= 0 else 0
         mine = self._state_of(epoch, 0)

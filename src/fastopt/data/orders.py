@@ -28,8 +28,12 @@ class Strategy:
         raise NotImplementedError
 
     def length(self, n: int) -> int:
-        """Entries of an epoch over n rows."""
+        """Entries of an epoch over n rows; the most of them, if epochs differ."""
         return n
+
+    def length_in(self, n: int, epoch: int) -> int:
+        """Entries of one epoch, where they differ: from 1 to `length`."""
+        return self.length(n)
 
     def state(self) -> dict[str, Any]:
         """What tells this strategy from others: plain values, arrays as checksums."""

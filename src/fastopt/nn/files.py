@@ -40,8 +40,9 @@ def save(path: str | os.PathLike[str], model: Sequential, meta: dict[str, Any] |
         ``meta`` is no dict, or holds something that JSON cannot; nothing is written.
 
     Notes
-    ----- Arrays are stored under their paths (``0/w``, ``1/mean``), little-endian. The header also holds the
-    state of the dropout generators, so that training goes on as if it had not stopped, and a checksum of all that.
+    -----
+    Arrays are stored under their paths (``0/w``, ``1/mean``), little-endian. The header also holds the state of the
+    dropout generators, so that training goes on as if it had not stopped, and a checksum of all that.
     """
     if not isinstance(model, Sequential):
         raise TypeError(f"model is {type(model).__name__}; a fastopt.nn.Sequential is needed")
@@ -55,6 +56,7 @@ def save(path: str | os.PathLike[str], model: Sequential, meta: dict[str, Any] |
         "dtype": str(model.dtype),
         "dropout": state["dropout"],
         "meta": meta,
+        **({"batches_seen": state["batches_seen"]} if "batches_seen" in state else {}),
     }
     try:
         text = json.dumps(described)
@@ -107,7 +109,8 @@ def load(path: str | os.PathLike[str]) -> Sequential:
 
 def _model_from(header: dict[str, str], file: Any) -> Sequential:
     described = json.loads(header["model"])
-    if not isinstance(described, dict) or set(described) != {"layers", "loss", "dtype", "dropout", "meta"}:
+    wanted = {"layers", "loss", "dtype", "dropout", "meta"}
+    if not isinstance(described, dict) or set(described) - {"batches_seen"} != wanted:
         raise ValueError("its description of the model is not whole")
     if not isinstance(described["layers"], list) or not isinstance(described["meta"], dict):
         raise ValueError("its description of the model is not whole")

@@ -3,21 +3,23 @@
 A layer is a description: sizes and settings, no arrays. The model owns the arrays; `stages` works on them.
 
 Shapes: a batch is (rows, width); weights are (n_in, n_out), so ``y = x @ w + b``. Normalization is in `norms`.
-Initializers will replace ``Layer.fill``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any
 
 import numpy as np
 from scipy.special import expit, ndtr
 
+from fastopt import schedules
+from fastopt._checks import check_number
 from fastopt._core import layers as kernels
+from fastopt.init._scaled import weights_from
 
-__all__ = ["Dense", "Dropout", "GELU", "Layer", "ReLU", "Residual", "Sigmoid", "Tanh"]
+__all__ = ["Auxiliary", "Dense", "Dropout", "GELU", "Layer", "ReLU", "Residual", "Sigmoid", "Tanh"]
 
 
 class Layer:
@@ -53,12 +55,14 @@ class Dense(Layer):
         Widths, at least 1. ``w`` has shape (n_in, n_out), ``b`` (n_out,).
 
     Notes
-    ----- With d the gradient by y: ``dw = x^T d``, ``db = sum over rows of d``, ``dx = d w^T``. An activation
+    -----
+    With d the gradient by y: ``dw = x^T d``, ``db = sum over rows of d``, ``dx = d w^T``. An activation
     that follows is done in the same stage.
 
     ``b`` starts at zero. ``w`` starts, where ReLU or GELU follows, normal with variance 2 / n_in (He et al.,
     2015, eq. 10), else uniform within sqrt(6 / (n_in + n_out)) (Glorot and Bengio, 2010, eq. 16; Goodfellow
-    et al., *Deep Learning*, eq. 8.23).
+    et al., *Deep Learning*, eq. 8.23). Anything else is written into a made model: ``fo.init.tree(model.params,
+    {"*/w": "orthogonal", "*/b": 0.0}, rng=0)``.
     """
 
     n_in: int
@@ -82,12 +86,9 @@ class Dense(Layer):
         return self.n_out
 
     def fill(self, params: Any, rng: np.random.Generator, follower: Layer | None) -> None:
-        if isinstance(follower, (ReLU, GELU)):
-            w = rng.standard_normal((self.n_in, self.n_out)) * np.sqrt(2 / self.n_in)
-        else:
-            limit = np.sqrt(6 / (self.n_in + self.n_out))
-            w = rng.uniform(-limit, limit, (self.n_in, self.n_out))
-        params["w"][...] = w
+        he = isinstance(follower, (ReLU, GELU))
+        rule = (2.0, "fan_in", "normal") if he else (1.0, "fan_avg", "uniform")
+        params["w"][...] = weights_from(rng, (self.n_in, self.n_out), *rule)
         params["b"][...] = 0
 
 
@@ -176,7 +177,8 @@ class Dropout(Layer):
         0 <= p < 1.
 
     Notes
-    ----- Prediction leaves its input alone. Each dropout layer of a model draws from a generator of its own,
+    -----
+    Prediction leaves its input alone. Each dropout layer of a model draws from a generator of its own,
     whose state is part of ``model.state_dict()``. Srivastava et al., 2014; Goodfellow et al., *Deep
     Learning*, section 7.12.
     """
@@ -208,7 +210,7 @@ class Residual(Layer):
     layers: tuple[Layer, ...] = field(default=())
 
     def __init__(self, *layers: Layer) -> None:
-        object.__setattr__(self, "layers", check_layers(layers, "Residual"))
+        object.__setattr__(self, "layers", check_layers(layers, "Residual", inside=True))
         start = entry_width(self.layers)
         end = chain_width(self.layers, start)
         if start != end:
@@ -230,15 +232,106 @@ class Residual(Layer):
         return {"layer": "Residual", "layers": [layer.config() for layer in self.layers]}
 
 
+@dataclass(frozen=True, init=False)
+class Auxiliary(Layer):
+    """Auxiliary head: what passes is left alone; in training a side branch is to give the targets from this depth.
+
+    .. code-block:: text
+
+        training     loss = loss(model) + weight * loss(layers(x)), the gradient of both flows into the layers before
+        prediction   nothing: the branch is not computed
+
+    Parameters
+    ----------
+    *layers : Layer
+        From the width at this depth to the model's outputs; at least one of them a `Dense`.
+    weight : float or function, default 0.3
+        Of the side loss, at least 0; or a function of the number of the batch, from 1, such as
+        ``fo.schedules.linear(0.3, 0.0, 1000)``.
+
+    Notes
+    -----
+    It stands in a `Sequential`, not inside another layer. ``model.loss_and_grads`` returns the sum of all losses;
+    ``model.loss`` and ``model.predict`` leave the heads out. Szegedy et al., Going deeper with convolutions, 2014; Lee
+    et al., Deeply-supervised nets, 2014; Goodfellow et al., *Deep Learning*, section 8.7.5.
+    """
+
+    layers: tuple[Layer, ...] = field(default=())
+    weight: float | Callable[[int], float] = 0.3
+
+    def __init__(self, *layers: Layer, weight: float | Callable[[int], float] = 0.3) -> None:
+        object.__setattr__(self, "layers", check_layers(layers, "Auxiliary", inside=True))
+        object.__setattr__(self, "weight", weight)
+        if entry_width(self.layers) is None:
+            raise ValueError(f"{self} has no Dense layer, so nothing to train")
+        if not callable(weight):
+            object.__setattr__(self, "weight", check_number("Auxiliary", "weight", weight))
+        self.weight_at(1)
+
+    def weight_at(self, batch: int) -> float:
+        """The weight of the side loss for that batch, counted from 1."""
+        if callable(self.weight):
+            return check_number("Auxiliary", f"weight({batch})", self.weight(batch))
+        return self.weight
+
+    def shapes(self) -> dict[str, Any]:
+        return chain_shapes(self.layers)
+
+    def buffers(self) -> dict[str, Any]:
+        return chain_buffers(self.layers)
+
+    def width(self, n_in: int | None) -> int | None:
+        chain_width(self.layers, n_in)
+        return n_in
+
+    def fill(self, params: Any, rng: np.random.Generator, follower: Layer | None) -> None:
+        fill_chain(self.layers, params, rng)
+
+    def config(self) -> dict[str, Any]:
+        weight = schedule_config(self.weight) if callable(self.weight) else self.weight
+        return {"layer": "Auxiliary", "layers": [layer.config() for layer in self.layers], "weight": weight}
+
+
+def schedule_config(schedule: Any) -> dict[str, Any]:
+    """A schedule of fo.schedules as JSON can hold it. TypeError for any other function: a file runs no code."""
+    kind = type(schedule).__name__
+    if type(schedule) is not getattr(schedules, kind, None) or not is_dataclass(schedule):
+        raise TypeError(f"weight is {schedule!r:.80}; a number or a schedule of fo.schedules can be saved")
+
+    def plain(value: Any) -> Any:
+        if callable(value):
+            return schedule_config(value)
+        return [plain(x) for x in value] if isinstance(value, (list, tuple)) else value
+
+    given = {f.name: plain(getattr(schedule, f.name)) for f in fields(schedule) if f.init}
+    return {"schedule": kind, **given}
+
+
+def schedule_from(config: Any) -> Any:
+    """What `schedule_config` described; numbers and lists as they are. ValueError for an unknown name."""
+    if isinstance(config, list):
+        return [schedule_from(x) for x in config]
+    if not isinstance(config, dict):
+        return config
+    given = {key: schedule_from(value) for key, value in config.items() if key != "schedule"}
+    kind = config.get("schedule")
+    made = getattr(schedules, kind, None) if isinstance(kind, str) and kind in schedules.__all__ else None
+    if not (isinstance(made, type) and is_dataclass(made)):
+        raise ValueError(f"schedule {kind!r:.80} is unknown")
+    return made(**given)
+
+
 # ---- chains of layers ----
 
 
-def check_layers(layers: Sequence[Any], where: str) -> tuple[Layer, ...]:
+def check_layers(layers: Sequence[Any], where: str, inside: bool = False) -> tuple[Layer, ...]:
     if not layers:
         raise ValueError(f"{where} got no layers; at least one is needed")
     for i, layer in enumerate(layers):
-        if type(layer) not in (*KINDS.values(), Residual):
+        if type(layer) not in (*KINDS.values(), Residual, Auxiliary):
             raise TypeError(f"layer {i} of {where} is {type(layer).__name__}; a fastopt.nn layer is needed")
+        if inside and isinstance(layer, Auxiliary):
+            raise TypeError(f"layer {i} of {where} is an Auxiliary; it stands in a Sequential itself")
     return tuple(layers)
 
 
@@ -246,7 +339,7 @@ def entry_width(layers: Sequence[Layer]) -> int | None:
     """Columns that the chain wants, told by its first layer that knows (Dense, or a norm); None if it has none."""
     for layer in layers:
         found = getattr(layer, "n_in", None)
-        if isinstance(layer, Residual):
+        if isinstance(layer, (Residual, Auxiliary)):
             found = entry_width(layer.layers)
         if found is not None:
             return found
@@ -290,7 +383,7 @@ def dropout_paths(layers: Sequence[Layer], path: str = "") -> Iterator[str]:
         here = f"{path}/{i}" if path else str(i)
         if isinstance(layer, Dropout):
             yield here
-        elif isinstance(layer, Residual):
+        elif isinstance(layer, (Residual, Auxiliary)):
             yield from dropout_paths(layer.layers, here)
 
 
@@ -307,8 +400,12 @@ def layer_from(config: Any) -> Layer:
     name = config["layer"]
     if name == "Residual" and set(settings) == {"layers"} and isinstance(settings["layers"], list):
         return Residual(*map(layer_from, settings["layers"]))
+    if name == "Auxiliary" and set(settings) == {"layers", "weight"} and isinstance(settings["layers"], list):
+        return Auxiliary(*map(layer_from, settings["layers"]), weight=schedule_from(settings["weight"]))
     if name not in KINDS:
-        raise ValueError(f"layer {name!r:.80} is unknown; known are {', '.join([*KINDS, 'Residual'])}")
+        raise ValueError(
+            f"layer {name!r:.80} is unknown; known are {', '.join([*KINDS, 'Residual', 'Auxiliary'])}"
+        )
     try:
         return KINDS[name](**settings)
     except TypeError as error:

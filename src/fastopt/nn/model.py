@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from fastopt._checks import check_integer
 from fastopt._progress import Progress, reporting
 from fastopt._trees import flatten, flatten_tree, map_tree
 from fastopt.nn import layers as nn
+from fastopt.nn.layerwise import layerwise
 from fastopt.nn.losses import LabelLoss, Loss, SoftmaxCrossEntropy, ValueLoss
 from fastopt.nn.stages import Chain, Setting
 from fastopt.norm.batch import running_statistics
@@ -47,11 +49,14 @@ class Sequential:
         (``buffers["1"]["mean"]``); empty without one. Write into the arrays, do not replace them.
     n_in, n_out : int
         Columns of the input and of the output.
+    batches_seen : int
+        Calls of `loss_and_grads` so far, counted where there are auxiliary heads: what their weights are a function of.
     meta : dict
         Whatever belongs to the model; `save` and `load` carry it.
 
     Notes
-    ----- Buffers are made at the first batch of a size and kept for the last few sizes; after that a step
+    -----
+    Buffers are made at the first batch of a size and kept for the last few sizes; after that a step
     allocates no array. A model may be pickled and copied. Calls from several threads take turns.
 
     Examples
@@ -90,6 +95,16 @@ class Sequential:
         n_out = nn.chain_width(layers, n_in)
         assert n_out is not None
         loss.buffer(0, n_out, self.dtype)
+        width: int | None = n_in
+        for i, layer in enumerate(layers):
+            if isinstance(layer, nn.Auxiliary) and nn.chain_width(layer.layers, width) != n_out:
+                found = nn.chain_width(layer.layers, width)
+                raise ValueError(
+                    f"layer {i}: the auxiliary head gives {found} columns; the model's {n_out} are needed"
+                )
+            width = layer.width(width)
+        self._heads = any(isinstance(layer, nn.Auxiliary) for layer in layers)
+        self.batches_seen = 0
         self.layers, self.loss_function, self.n_in, self.n_out = layers, loss, n_in, n_out
         self.meta: dict[str, Any] = {}
         self._generators: dict[str, np.random.Generator] = {}
@@ -131,9 +146,15 @@ class Sequential:
             plan = self._plans[True].get(len(x)) or self._plan(len(x), True)
             target = self.loss_function.target(y, plan.target, self.n_out)
             plan.take(x)
+            if self._heads:
+                plan.at.target, plan.at.batch, plan.at.side = target, self.batches_seen + 1, 0.0
+                self._check_weights()
             z = plan.chain.forward(plan.x)
             value = self.loss_function.evaluate(z, target, plan.d)
             plan.chain.backward(plan.d)
+            if self._heads:
+                value += plan.at.side
+                self.batches_seen += 1
             plan.release()
         return value, self.grads
 
@@ -232,6 +253,23 @@ class Sequential:
             raise
         return count
 
+    def layerwise(self, y: Any = None) -> Any:
+        """The layers one by one, with their weights, as ``fo.init.watch``, ``adjust`` and ``lsuv`` take them.
+
+        Parameters
+        ----------
+        y : ndarray, optional
+            Targets of the batch that will be watched.
+
+        Returns
+        -------
+        layers : list
+            A `fastopt.init.Layer` for each layer but dropout, a `fastopt.init.Skip` for each `Residual`.
+        gradient : callable or None
+            From outputs to the gradient of the loss by them; None without targets.
+        """
+        return layerwise(self, y)
+
     def state_dict(self, copy: bool = True) -> dict[str, Any]:
         """Copies of the parameters (or the arrays themselves), and the state of each dropout generator, by path; with
         batch norm also the buffers."""
@@ -241,7 +279,7 @@ class Sequential:
         }
         if self.buffers:
             state["buffers"] = map_tree(np.copy, self.buffers) if copy else self.buffers
-        return state
+        return state | {"batches_seen": self.batches_seen} if self._heads else state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what `state_dict` gave; ValueError, and nothing changed, if it belongs to another model."""
@@ -254,11 +292,24 @@ class Sequential:
         if names != own_names or [np.shape(leaf) for leaf in kept] != [leaf.shape for leaf in own]:
             raise ValueError(f"state['buffers'] has {names}; the paths and shapes of {own_names} are needed")
         generators = generators_from(state["dropout"], self._generators)
+        seen = check_integer("model", "state['batches_seen']", state.get("batches_seen", 0), 0)
         wanted, leaves = wanted + own, leaves + kept
+        self.batches_seen = seen
         for mine, given in zip(wanted, leaves, strict=True):
             np.copyto(mine, given, casting="same_kind")
         for path, rng in generators.items():  # in place: stages hold the generators
             self._generators[path].bit_generator.state = rng.bit_generator.state
+
+    def setting(self, rows: int, training: bool, refresh: bool = False) -> Setting:
+        """What stages of this model need to know at one batch size."""
+        buffers = _by_path(self.buffers)
+        return Setting(rows, self.dtype, training, self._generators, buffers, refresh, self.loss_function)
+
+    def _check_weights(self) -> None:
+        """A weight that is a function is refused before anything is computed."""
+        for layer in self.layers:
+            if isinstance(layer, nn.Auxiliary):
+                layer.weight_at(self.batches_seen + 1)
 
     def _plan(self, rows: int, training: bool) -> _Plan:
         plans = self._plans[training]
@@ -278,9 +329,11 @@ class Sequential:
 
     def __getstate__(self) -> dict[str, Any]:
         settings = {"layers": self.layers, "loss": self.loss_function, "dtype": self.dtype, "meta": self.meta}
+        state = self.state_dict(copy=False)
+        seen = {"batches_seen": self.batches_seen} if self._heads else {}
         buffers = [leaf.copy() for leaf in flatten_tree(self.buffers)[0]]
-        dropout = self.state_dict(copy=False)["dropout"]
-        return settings | {"vector": self.vector.copy(), "buffers": buffers, "dropout": dropout}
+        arrays = {"vector": self.vector.copy(), "buffers": buffers}
+        return settings | arrays | {"dropout": state["dropout"]} | seen
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._describe(state["layers"], state["loss"], state["dtype"])
@@ -292,6 +345,7 @@ class Sequential:
         ):  # models pickled before there were any
             mine[...] = given
         self.meta = state["meta"]
+        self.batches_seen = check_integer("model", "batches_seen", state.get("batches_seen", 0), 0)
         self._generators = generators_from(state["dropout"], dict.fromkeys(nn.dropout_paths(self.layers)))
 
     def __repr__(self) -> str:
@@ -303,8 +357,7 @@ class _Plan:
     """A model at one batch size: its stages, and buffers for batch, targets and the loss's gradient."""
 
     def __init__(self, model: Sequential, rows: int, training: bool, refresh: bool = False) -> None:
-        buffers = _by_path(model.buffers)
-        at = Setting(rows, model.dtype, training, model._generators, buffers, refresh)
+        self.at = at = model.setting(rows, training, refresh)
         self.chain = Chain(model.layers, model.params, model.grads, model.n_in, at)
         self.target = model.loss_function.buffer(rows, model.n_out, model.dtype)
         self.d: Any = at.empty(model.n_out) if training else None

@@ -11,13 +11,13 @@ Two rules keep them simple:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from fastopt._core import layers as kernels
-from fastopt.nn.layers import Activation, Dense, Dropout, Layer, ReLU, Residual
+from fastopt.nn.layers import Activation, Auxiliary, Dense, Dropout, Layer, ReLU, Residual, chain_width
 from fastopt.nn.norms import BatchNorm, BatchNormStage, LayerNorm, Norm, RMSNorm, RowNormStage
 
 __all__ = ["Chain", "Setting"]
@@ -31,8 +31,14 @@ class Setting:
     dtype: np.dtype
     training: bool
     generators: dict[str, np.random.Generator]  # of the dropout layers, by path
-    buffers: dict[str, Any]  # running statistics of the batch norms, by path
+    buffers: dict[str, Any] = field(default_factory=dict)  # running statistics of the batch norms, by path
     refresh: bool = False  # collect them anew, with dropout off
+    loss: Any = (
+        None  # for auxiliary heads: the model's loss, the targets and the number of the batch under way,
+    )
+    target: Any = None
+    batch: int = 1
+    side: float = 0.0  # and the sum of their losses, which they add to on the way back
 
     def empty(self, width: int) -> np.ndarray:
         return np.empty((self.rows, width), self.dtype)
@@ -143,13 +149,39 @@ class ResidualStage(Stage):
 def norm_stage(layer: Norm, params: Any, grads: Any, path: str, at: Setting) -> Any:
     if isinstance(layer, BatchNorm):
         mode = "refresh" if at.refresh else "train" if at.training else "predict"
-        return BatchNormStage(layer, params, grads, at.rows, at.dtype, at.buffers[path], mode)
+        return BatchNormStage(layer, params, grads, at.rows, at.dtype, at.buffers.get(path), mode)
     assert isinstance(layer, (LayerNorm, RMSNorm))
     return RowNormStage(layer, params, grads, at.rows, at.dtype)
 
 
+class AuxiliaryStage(Stage):
+    """Only for training. The head's loss is found on the way back, when targets are known to be right."""
+
+    def __init__(self, layer: Auxiliary, inside: Chain, outputs: int, at: Setting, need: bool) -> None:
+        self.layer, self.inside, self.at, self.need = layer, inside, at, need
+        self.d = at.empty(outputs)
+        self.z: Any = None
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        self.z = self.inside.forward(x)
+        return x
+
+    def backward(self, d: np.ndarray) -> np.ndarray:
+        weight = self.layer.weight_at(self.at.batch)
+        self.at.side += weight * self.at.loss.evaluate(self.z, self.at.target, self.d)
+        np.multiply(self.d, self.at.dtype.type(weight), out=self.d)
+        dx = self.inside.backward(self.d)
+        return np.add(d, dx, out=d) if self.need else d
+
+    def release(self) -> None:
+        self.inside.release()
+
+
 class Chain(Stage):
-    """Stages one after another; with ``need`` False, those before the first parameter have no backward."""
+    """Stages one after another; with ``need`` False, those before the first parameter have no backward.
+
+    ``start`` and ``stop`` are the part of the layers that it runs; ``width`` is that of its input.
+    """
 
     def __init__(
         self,
@@ -160,12 +192,15 @@ class Chain(Stage):
         at: Setting,
         path: str = "",
         need: bool = False,
+        start: int = 0,
+        stop: int | None = None,
     ) -> None:
         self.forwards: list[Callable[[np.ndarray], np.ndarray]] = []
         self.backwards: list[Callable[[np.ndarray], Any]] = []
         self.first: Stage | None = None
-        i = 0
-        while i < len(layers):
+        self.heads: list[Stage] = []  # in front of it: they see the chain's own input too
+        i, stop = start, len(layers) if stop is None else stop
+        while i < stop:
             layer, key = layers[i], str(i)
             here = f"{path}/{key}" if path else key
             after = layer.width(width)
@@ -173,7 +208,7 @@ class Chain(Stage):
             i += 1
             stage: Stage
             if isinstance(layer, Dense):
-                follower = layers[i] if i < len(layers) else None
+                follower = layers[i] if i < stop else None
                 act = follower if isinstance(follower, Activation) else None
                 i += act is not None
                 stage = DenseStage(layer, params[key], grads[key], act, at, need)
@@ -182,6 +217,13 @@ class Chain(Stage):
             elif isinstance(layer, Residual):
                 inner = Chain(layer.layers, params.get(key, {}), grads.get(key, {}), width, at, here, need)
                 stage = ResidualStage(inner, width, at, need)
+            elif isinstance(layer, Auxiliary):
+                if not (at.training or at.refresh):
+                    continue
+                inner = Chain(layer.layers, params[key], grads[key], width, at, here, need)
+                outputs = chain_width(layer.layers, width)
+                assert outputs is not None
+                stage = AuxiliaryStage(layer, inner, outputs, at, need)
             elif isinstance(layer, Norm):
                 stage = norm_stage(layer, params.get(key, {}), grads.get(key, {}), here, at)
             elif isinstance(layer, Dropout):
@@ -194,7 +236,10 @@ class Chain(Stage):
             self.forwards.append(stage.forward)
             if need:
                 self.backwards.insert(0, stage.backward)
-            self.first = self.first or stage
+            if self.first is None and isinstance(stage, AuxiliaryStage):
+                self.heads.append(stage)
+            else:
+                self.first = self.first or stage
             width = after
 
     def forward(self, x: np.ndarray) -> np.ndarray:
@@ -208,5 +253,7 @@ class Chain(Stage):
         return d
 
     def release(self) -> None:
+        for stage in self.heads:
+            stage.release()
         if self.first is not None:
             self.first.release()

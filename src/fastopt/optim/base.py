@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,6 +15,7 @@ from fastopt._trees import _at
 from fastopt.averaging import Average
 from fastopt.optim.arrays import allocate
 from fastopt.optim.fields import PAIRS, RANGES, check_scalar, expand, resolve, spelled
+from fastopt.optim.freezing import Freezing, match
 
 __all__ = ["Optimizer"]
 
@@ -26,7 +26,7 @@ _FLAGS = ("decoupled_weight_decay", "maximize", "zero_grads", "diagnostics", "fl
 _STEP_SCALARS = {"grad_scale": 1.0, "clip_norm": math.inf, "clip_value": math.inf}
 
 
-class Optimizer:
+class Optimizer(Freezing):
     """Base of all first-order optimizers: one class a family, one rule of the C engine at work.
 
     A step moves every array of ``params`` in place, in one pass over memory. Gradients are treated in this order: times
@@ -262,7 +262,7 @@ class Optimizer:
         grads : tree of ndarray
             Gradients in the same shape of tree, each of its parameter's shape and dtype, sharing no memory
             with parameters. Read only (zeroed with ``zero_grads=True``). Passing the same arrays every time is
-            fastest.
+            fastest. At a frozen path anything may stand, None too; see `freeze`.
 
         Returns
         -------
@@ -313,11 +313,12 @@ class Optimizer:
             state, factor = self.lookahead_factor({f: v for (k, f), v in self._values.items() if k == g})
             factors.append(factor)
         index = self.state_names.index(state)
-        held = [leaf.copy() for leaf in self._leaves]
+        held = [None if self._stepper.is_frozen(i) else leaf.copy() for i, leaf in enumerate(self._leaves)]
         with self._closed("the parameters are at the look-ahead point; step after the `with` block"):
             try:
-                for leaf, row, g in zip(self._leaves, self._states, self._group_of, strict=True):
-                    leaf += leaf.dtype.type(factors[g]) * row[index]
+                for old, leaf, row, g in zip(held, self._leaves, self._states, self._group_of, strict=True):
+                    if old is not None:
+                        leaf += leaf.dtype.type(factors[g]) * row[index]
                 yield self.params
             finally:
                 self._stepper.restore(held)
@@ -340,6 +341,7 @@ class Optimizer:
             )
         with self._closed("the parameters' arrays hold the average; step after the `with` block"):
             try:
+                self._settle(range(len(self._leaves)))
                 self._stepper.swap_averages()
                 yield self.params
             finally:
@@ -368,8 +370,10 @@ class Optimizer:
         -------
         dict
             ``rule``, ``step``, ``skips``, ``scalars`` (running scalars of each group), ``state`` (path -> name
-            -> array), ``average`` (path -> array, if one is kept), ``schedules`` (states of schedules that
-            have any). Hyper-parameters are not in it: they are the constructor's.
+            -> array), ``average`` (path -> array, if one is kept), ``schedules`` (states of schedules, and of an
+            average, that have any), ``clocks`` (if anything is or was frozen: which arrays, since when, the steps
+            that they missed; the average of a frozen one is ``p + share (avg - p)``). Hyper-parameters are not in
+            it: they are the constructor's.
         """
         if self._stepper.closed is not None:
             raise RuntimeError(self._stepper.closed)
@@ -392,6 +396,9 @@ class Optimizer:
         schedules = [f.state_dict() for f in self._stateful()]
         if schedules:
             out["schedules"] = schedules
+        clocks = self._clocks()
+        if clocks:
+            out["clocks"] = clocks
         return out
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -449,6 +456,7 @@ class Optimizer:
         elif "average" in state:
             wrong.append("there is an average, and this optimizer keeps none")
         scalars = self._check_running(state.get("scalars"), wrong)
+        clocks = self._check_clocks(state.get("clocks", {}), state.get("step"), wrong)
         schedules, saved = self._stateful(), state.get("schedules", [])
         if not isinstance(saved, (list, tuple)):
             wrong.append(f"schedules is {type(saved).__name__}, not a list")
@@ -459,6 +467,7 @@ class Optimizer:
         load_states(schedules, saved)
         for mine, theirs in pairs:
             mine[...] = theirs
+        self._stepper.put_clocks(clocks)
         self._stepper.put_scalars(scalars)
         self._stepper.steps = int(state["step"])
         self._stepper.skips = int(state["skips"])
@@ -480,7 +489,8 @@ class Optimizer:
         return [dict(theirs) if isinstance(theirs, Mapping) else {} for theirs in given]
 
     def _stateful(self) -> list[Any]:
-        return stateful(function for function, _ in self._functions)
+        functions = [function for function, _ in self._functions]
+        return stateful(functions if self._average is None else [*functions, self._average])
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), self._stepper.params, *self._made_with, self.state_dict(copy=False))
@@ -508,11 +518,10 @@ def _match_groups(groups: Any, paths: list[str]) -> tuple[dict[str, Mapping[str,
             raise TypeError(
                 f"groups[{pattern!r}] is {extra!r}; a mapping of fields is needed for a path pattern"
             )
-        if not any(fnmatchcase(path, pattern) for path in paths):
-            some = ", ".join(map(repr, paths[:5])) + (", ..." if len(paths) > 5 else "")
-            raise ValueError(f"groups[{pattern!r}] matches no path; the paths are {some}")
-    patterns = list(groups)
-    found = [next((i + 1 for i, p in enumerate(patterns) if fnmatchcase(path, p)), 0) for path in paths]
+    found = [0] * len(paths)
+    for number, pattern in enumerate(groups, 1):
+        for i in match(f"groups[{pattern!r}]", pattern, paths):
+            found[i] = found[i] or number
     return dict(groups), found
 
 

@@ -36,6 +36,7 @@ from fastopt.schedules._decays import (
 )
 from fastopt.schedules._plateau import Plateau
 from fastopt.schedules._plot import plot
+from fastopt.schedules._sawtooth import sawtooth
 from fastopt.schedules._steps import multistep, piecewise, step
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "one_cycle",
     "warmup_stable_decay",
     "cosine_restarts",
+    "sawtooth",
     "join",
     "scale",
     "chain",

@@ -1,0 +1,101 @@
+"""Sphinx: the pages beside this file, the reference from the docstrings, the gallery from examples/.
+
+    pip install ".[docs]" && sphinx-build -W docs build/docs
+
+Nothing is fetched: no intersphinx, and formulas become MathML, which browsers draw without a script.
+"""
+
+from __future__ import annotations
+
+import builtins
+import os
+import re
+from typing import Any
+
+import fastopt
+from docutils import nodes
+from docutils.utils.math import MathError
+from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.application import Sphinx
+from sphinx.util import logging
+
+os.environ["FASTOPT_GALLERY"] = "1"  # examples leave their figure open instead of writing a file
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small networks: threads of BLAS only get in each other's way
+builtins.__file__ = "an example"  # type: ignore[attr-defined]  # which sphinx-gallery gives no script, and `finish` does not use here
+
+project = "fastopt"
+author = "fastopt developers"
+copyright = author
+version = release = fastopt.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "numpydoc",
+    "myst_parser",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_templates"]
+templates_path = ["_templates"]
+default_role = "autolink"  # `name` in a docstring is a link where there is such a name, and code elsewhere
+
+# The reference: what a module names in __all__, wherever it was written.
+autosummary_ignore_module_all = False
+autosummary_imported_members = True
+autosummary_context = {"shown_above": {"fastopt.data": ["Batches"]}}  # a class has one page, here fo.Batches
+autodoc_typehints = "none"  # the docstrings say it in words
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+numpydoc_xref_param_type = False
+
+myst_heading_anchors = 3
+myst_enable_extensions = ["dollarmath"]
+
+sphinx_gallery_conf: dict[str, Any] = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r".*\.py",  # all are run
+    "ignore_pattern": r"(study|__init__)\.py$",
+    "copyfile_regex": r"index\.rst",  # the order of the gallery stands in examples/index.rst
+    "abort_on_example_error": True,
+    "backreferences_dir": "gallery/backreferences",
+    "doc_module": ("fastopt",),
+    "remove_config_comments": True,
+    "show_memory": False,
+    "show_signature": False,
+    "download_all_examples": False,
+    "default_thumb_file": None,
+    "matplotlib_animations": False,
+}
+
+html_theme = "alabaster"
+html_theme_options = {
+    "description": fastopt.__doc__.partition(": ")[2].rstrip("."),
+    "page_width": "1100px",
+    "sidebar_width": "230px",
+    "fixed_sidebar": True,
+}
+html_math_renderer = "mathml"
+html_show_sourcelink = False
+html_copy_source = False
+
+logger = logging.getLogger(__name__)
+
+
+def mathml(translator: Any, node: Any, block: bool) -> None:
+    tex = re.sub(r"frac(\d)(\d)", r"frac{\1}{\2}", node.astext().replace(r"\dots", r"\ldots"))  # what docutils does not know
+    try:
+        text = str(tex2mathml(tex, as_block=block))
+    except MathError as error:
+        logger.warning("this formula is not understood (%s): %s", error, node.astext(), location=node)
+        text = f"<code>{translator.encode(node.astext())}</code>"
+    translator.body.append(f'<div class="math">{text}</div>' if block else text)
+    raise nodes.SkipNode
+
+
+def setup(app: Sphinx) -> None:
+    app.add_html_math_renderer(
+        "mathml",
+        inline_renderers=(lambda translator, node: mathml(translator, node, False), None),
+        block_renderers=(lambda translator, node: mathml(translator, node, True), None),
+    )
