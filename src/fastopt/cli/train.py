@@ -18,7 +18,7 @@ from fastopt.cli.errors import Mistake, first_line, listed, need
 from fastopt.cli.files import write_whole
 from fastopt.cli.prepare import PARTS, Prepared, add_data_arguments, prepare
 from fastopt.cli.resuming import Resumable, add_checkpoint_arguments, check_options
-from fastopt.cli.training import Course, Diverged, History, Score, spent, train
+from fastopt.cli.training import Course, Diverged, History, Score, train
 
 __all__ = ["add_arguments", "run"]
 
@@ -169,7 +169,7 @@ def run(args: argparse.Namespace) -> int:
         if diagnosis is not None:
             diagnosis.after_epoch(len(course.history.validation))
         if resumable is not None:
-            over = len(course.history.validation) >= args.epochs or spent(course.history, args.early_stopping)
+            over = len(course.history.validation) >= args.epochs or course.early.stopped
             resumable.finish() if over else resumable.after_epoch()
 
     progress = report.Progress(out, args.epochs, len(batches), data.is_classes, args.quiet)
