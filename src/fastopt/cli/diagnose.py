@@ -20,6 +20,7 @@ SHARE = 20  # the run passes this many times the rows that such a probe passes, 
 BATCHES = 32  # at most so many for the noise
 PRODUCTS = 40  # with the Hessian, for each answer
 SNAPSHOTS = 16
+EVERY = 8  # steps between two that gather diagnostics path by path
 ROOM = 1 << 24  # parameters times snapshots
 
 
@@ -42,7 +43,7 @@ class Diagnosis:
         self.model, self.twin = model, twin
         self.x, self.y = data.x["train"], data.y["train"]
         snapshots = min(SNAPSHOTS, 2 * (ROOM // max(model.vector.size, 1) // 2))
-        self.monitor = Monitor(opt, snapshots=snapshots)
+        self.monitor = Monitor(opt, snapshots=snapshots, every=EVERY)
         # Rows spread over the table, whatever its order.
         self.rows = np.linspace(0, len(self.y) - 1, min(ROWS, len(self.y))).astype(np.int64)
 

@@ -43,6 +43,10 @@ class Monitor(Watch):
         Copies of the parameters kept along the run, thinned likewise: 2 or more (even) for the path and the straight
         line from the start.
 
+    every : int, default 1
+        Have the optimizer gather its diagnostics only at every so many steps (by its attribute `diagnostics`, which it
+        must have been made with): they cost as much as a step or two. Loss, norm and clipping come from all steps.
+
     Attributes
     ----------
     opt

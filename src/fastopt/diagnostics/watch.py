@@ -28,12 +28,13 @@ PROBE = ("step", "loss", "gg", "gHg", "lr")
 class Watch:
     """The part of `Monitor` that has a state."""
 
-    def __init__(self, opt: Any, *, capacity: int = 512, snapshots: int = 0) -> None:
+    def __init__(self, opt: Any, *, capacity: int = 512, snapshots: int = 0, every: int = 1) -> None:
         for name in ("step", "params", "paths", "steps"):
             if not hasattr(opt, name):
                 raise TypeError(f"Monitor: opt is {type(opt).__name__}; an optimizer of fastopt is wanted")
         capacity = check_integer("Monitor", "capacity", capacity, 32)
         snapshots = check_integer("Monitor", "snapshots", snapshots, 0)
+        self._every = check_integer("Monitor", "every", every, 1)
         if capacity % 2 or snapshots % 2:
             name, value = ("capacity", capacity) if capacity % 2 else ("snapshots", snapshots)
             raise ValueError(f"Monitor: {name} is {value}; an even number is wanted")
@@ -58,6 +59,7 @@ class Watch:
         self._snapshots: list[tuple[int, np.ndarray]] = []
         self._kept = snapshots
         self.answers: dict[str, Answer] = {}
+        self._thins = every > 1 and getattr(opt, "diagnostics", False)
         if snapshots:
             self._snapshots.append((0, self._copy()))
 
@@ -116,6 +118,8 @@ class Watch:
     def _append(self, record: Any, loss: float) -> None:
         self._pending.append((loss, record))
         self._seen += 1
+        if self._thins:
+            self.opt.diagnostics = self._seen % self._every == 0
         if self._kept and self._seen % self._stride == 0:
             self._snapshot()
         carried = 0 if self._carried is None else len(self._carried[1])
@@ -278,6 +282,8 @@ class Watch:
         self.__dict__.update(new)
         self._pending.clear()
         self.answers.clear()
+        if self._thins:
+            self.opt.diagnostics = self._seen % self._every == 0
 
     def _checked(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """The attributes of a saved state."""
