@@ -20,7 +20,7 @@ __all__ = ["layerwise"]
 
 
 def layerwise(model: Sequential, y: Any) -> tuple[list[Any], Callable[[np.ndarray], np.ndarray] | None]:
-    """Layers with weights and ways back, without dropout and side heads; the gradient of the loss, if there are targets."""
+    """Layers and ways back, without dropout and side heads; and the loss's gradient, if there are targets."""
     entries = _entries(model.layers, model.params, model.dtype, "")
 
     def gradient(z: np.ndarray) -> np.ndarray:
