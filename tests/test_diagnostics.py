@@ -288,6 +288,14 @@ def test_light_tails_and_falling_norms_are_no_cliff():
     assert tails.ratio < 2
 
 
+def test_what_stands_out_late_but_is_small_is_no_cliff():
+    norms = np.r_[np.ones(100), np.full(200, 1e-3)]
+    norms[250] = 0.5  # 500 times its neighbours, half of what was usual
+    assert not d.gradient_tails(norms).trouble
+    norms[250] = 5.0
+    assert d.gradient_tails(norms).crossings == [251]
+
+
 def test_the_step_that_crossed_and_the_clip_rate():
     norms = np.ones(300)
     norms[[100, 200]] = 50, 80

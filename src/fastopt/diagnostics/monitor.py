@@ -12,7 +12,7 @@ import numpy as np
 from fastopt._progress import Progress
 from fastopt.diagnostics._answer import Answer
 from fastopt.diagnostics._objective import Objective
-from fastopt.diagnostics.critical import critical_point
+from fastopt.diagnostics.critical import CriticalPoint, critical_point
 from fastopt.diagnostics.curvature import Conditioning, Curvature, conditioning, curvature_of
 from fastopt.diagnostics.hessian import Product
 from fastopt.diagnostics.inexact import InexactGradient, inexact_gradient
@@ -63,9 +63,9 @@ class Monitor(Watch):
     A step costs some 4 microseconds, and with ``diagnostics=True`` 1 more for every array, on average over 128 steps.
     Memory: 12 numbers a bin, 7 more a bin and path; snapshots as many copies of the parameters.
 
-    Verdicts and their thresholds are in docs/diagnostics.md. In a monitor a gradient lost in noise and a step beyond
-    its limit count as trouble only where the loss is not falling: late in a good run noise always wins, and many
-    networks train at the edge of stability.
+    Verdicts and their thresholds are in docs/diagnostics.md. In a monitor a gradient lost in noise, a step beyond
+    its limit and a saddle count as trouble only where the loss is not falling: late in a good run noise always wins,
+    networks train at the edge of stability, and hardly one is without some negative curvature.
 
     Examples
     --------
@@ -202,7 +202,7 @@ class Monitor(Watch):
         """What is no trouble to a run that goes on well."""
         out: list[Answer] = []
         for answer in answers:
-            if where.falling and isinstance(answer, InexactGradient):
+            if where.falling and isinstance(answer, (InexactGradient, CriticalPoint)):
                 answer = replace(answer, trouble=False)
             elif where.falling and isinstance(answer, Conditioning) and answer.curvature.trouble:
                 answer = replace(answer, trouble=answer.slow or answer.spectrum.trouble)

@@ -1,7 +1,8 @@
 """What the record of a run alone tells: rules over its series, each with its threshold.
 
 A run is looked at in ten parts of equal length. Its loss is *falling* where the last part lies below the sixth by more
-than three standard errors and by 1 % of all the loss has moved, or, for positive losses, by 5 % of itself.
+than three standard errors and by 1 % of all the loss has moved, or, for positive losses that are not yet a millionth of
+that, by 5 % of itself.
 """
 
 from __future__ import annotations
@@ -117,7 +118,9 @@ def trend(series: Series) -> Trend:
     spread = 1.4826 * float(np.median(np.abs(steps - np.median(steps)))) / math.sqrt(2) if steps.size else 0.0
     error = spread / math.sqrt(max(late.size / (PARTS / 2), 1.0)) * math.sqrt(2)
     fall, moved = parts[5] - parts[-1], float(np.ptp(parts))
-    enough = fall > 0.01 * moved or (parts.min() > 0 and parts[-1] < 0.95 * parts[5])
+    enough = fall > 0.01 * moved or (
+        parts.min() > 0 and parts[-1] < 0.95 * parts[5] and parts[5] > 1e-6 * moved
+    )
     pairs = (parts[1:] + parts[:-1]) / 2  # the least of ten is low by luck, that of pairs less so
     gained, lost = parts[0] - pairs.min(), pairs[-1] - pairs.min()
     # Neighbouring bins may go together; how parts differ tells what that leaves of the noise.
@@ -338,7 +341,7 @@ def _per_path(
         middle = float(np.median(r))
         if not g.any() and np.nanmax(grad[late]) > 0:
             said.append((0.0, f"No gradient reaches {name}: it was zero over the second half."))
-        elif middle > REWRITTEN and not where.falling:
+        elif middle > REWRITTEN and not where.falling and not where.shrunk:
             said.append(
                 (
                     middle,

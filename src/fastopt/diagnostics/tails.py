@@ -1,6 +1,7 @@
 """Cliffs and exploding gradients (Deep Learning, 8.2.4), from the norms of a run's gradients alone.
 
-A norm is set against the median of the 64 before it, so that the slow fall of a healthy run is no tail. Hill's
+A norm is set against the median of the 64 before it, so that the slow fall of a healthy run is no tail, but at least
+against a tenth of the greatest such median: late in a run single examples stand out that move nothing any more. Hill's
 estimator (Annals of Statistics 3, 1975) of the tail's index from the k largest ratios r_1 >= ... >= r_k is
 ``alpha = k / sum_i log(r_i / r_{k+1})``; below 2 the norm has no finite variance.
 """
@@ -22,6 +23,7 @@ __all__ = ["ENOUGH", "WINDOW", "GradientTails", "gradient_tails", "hill", "ratio
 WINDOW = 64  # norms that a norm is compared with
 ENOUGH = 8  # fewer than so many before it say nothing
 CLIFF = 10.0  # times the median: a cliff
+USUAL = 0.1  # of the greatest median so far: the least that a norm is compared with
 HEAVY = 2.0  # tail index below which the variance is infinite
 SAMPLE = 400  # norms that a tail index wants
 CLIPPED = 0.5  # share of clipped steps from which the threshold sets the step
@@ -92,7 +94,8 @@ def gradient_tails(
     clip_factors : sequence of float, optional
         As ``StepRecord.clip_factor`` has them.
     limit : float, default 10
-        A norm so many times the median of the 64 before it (at least 8) is a cliff.
+        A norm so many times the median of the 64 before it (at least 8; at least a tenth of the greatest median so
+        far) is a cliff.
 
     Returns
     -------
@@ -121,7 +124,7 @@ def gradient_tails(
         raise ValueError(
             f"{owner}: clip_factors has {factors.size} numbers and norms {x.size}; one each is wanted"
         )
-    ratios = ratios_to_median(x, np.empty(0))
+    ratios, _ = ratios_to_median(x, np.empty(0), 0.0)
     order = np.argsort(-np.nan_to_num(ratios, nan=-1.0), kind="stable")
     order = order[~np.isnan(ratios[order])]
     over = np.flatnonzero(ratios > limit)
@@ -141,10 +144,11 @@ def _numbers(owner: str, name: str, values: Any) -> np.ndarray:
     return a
 
 
-def ratios_to_median(norms: np.ndarray, before: np.ndarray) -> np.ndarray:
+def ratios_to_median(norms: np.ndarray, before: np.ndarray, top: float) -> tuple[np.ndarray, float]:
     """Each norm over the median of up to `WINDOW` finite ones before it; NaN where there are fewer than `ENOUGH`.
 
-    `before` are the norms that came before the first. A norm that is not finite has ratio inf, or NaN for NaN.
+    `before` are the norms that came before the first, `top` the greatest median so far, which is returned anew. Medians
+    below a tenth of it are raised to that. A norm that is not finite has ratio inf, or NaN for NaN.
     """
     line = np.concatenate([np.full(WINDOW, np.nan), before[-WINDOW:], norms])
     lead = line.size - norms.size
@@ -158,10 +162,13 @@ def ratios_to_median(norms: np.ndarray, before: np.ndarray) -> np.ndarray:
     middle = (
         ordered[at, np.maximum(known - 1, 0) // 2] + ordered[at, np.minimum(known // 2, WINDOW - 1)]
     ) / 2
+    told = known >= ENOUGH
+    tops = np.maximum.accumulate(np.concatenate([[top], np.where(told, middle, 0.0)]))
+    middle = np.maximum(middle, USUAL * tops[1:])
     out = np.full(norms.size, np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
-        np.divide(norms, middle, out=out, where=known >= ENOUGH)
-    return out
+        np.divide(norms, middle, out=out, where=told)
+    return out, float(tops[-1])
 
 
 def hill(ratios: np.ndarray, steps: int) -> float:

@@ -51,6 +51,7 @@ class Watch:
         self._length: float | None = None  # step length of the last step that is no longer pending
         self._seen = 0
         self._recent = np.empty(0)  # the last norms
+        self._top = 0.0  # the greatest median of norms
         self._worst = np.empty((0, 2))  # ratio, step: the largest ratios
         self._ratios = self._crossed = 0
         self._refused: tuple[int, str] = (0, "")
@@ -148,7 +149,7 @@ class Watch:
             return
         norms = np.where(rows["norm_count"] > 0, rows["norm_max"], np.nan)
         # Norms before clipping; one that is infinite is a crossing of any limit.
-        ratios = ratios_to_median(norms, self._recent)
+        ratios, self._top = ratios_to_median(norms, self._recent, self._top)
         self._recent = np.concatenate([self._recent, norms])[-WINDOW:]
         start = self._first + self._seen - len(norms)
         told = ~np.isnan(ratios)
@@ -252,6 +253,7 @@ class Watch:
             "pending": {name: column.copy() for name, column in rows.items()},
             "pending_paths": per_path,
             "recent": self._recent.copy(),
+            "top": self._top,
             "worst": self._worst.copy(),
             "counts": [self._ratios, self._crossed],
             "refused": list(self._refused),
@@ -335,6 +337,7 @@ class Watch:
         return {
             "_series": series, "_seen": seen, "_first": first, "_carried": (rows, per_path) if count else None,
             "_length": length, "_recent": array("recent", state["recent"], None),
+            "_top": check_number("state", "top", state["top"]),
             "_worst": array("worst", state["worst"], None, 2), "_ratios": ratios, "_crossed": crossed,
             "_refused": (whole("refused", refusals), message),
             "_probes": array("probes", state["probes"], None, len(PROBE)),
