@@ -21,7 +21,10 @@ __all__ = ["layerwise"]
 
 
 def layerwise(model: Sequential, y: Any) -> tuple[list[Any], Callable[[np.ndarray], np.ndarray] | None]:
-    """Layers with their weights and ways back, dropout left out; and the gradient of the loss, if there are targets."""
+    """Layers with their weights and ways back, and the gradient of the loss, if there are targets.
+
+    Left out are dropout and auxiliary heads, which hand on what they get: gradients are those of the model's own loss.
+    """
     entries = _entries(model.layers, model.params, model.dtype, "")
 
     def gradient(z: np.ndarray) -> np.ndarray:
@@ -41,7 +44,7 @@ def _entries(layers: Sequence[nn.Layer], params: Any, dtype: np.dtype, path: str
         name, own = f"{path}{i}", params.get(str(i), {})
         if isinstance(layer, nn.Residual):
             entries.append(Skip(_entries(layer.layers, own, dtype, f"{name}/"), name))
-        elif not isinstance(layer, nn.Dropout):
+        elif not isinstance(layer, (nn.Dropout, nn.Auxiliary)):
             at_work = _AtWork(layer, own, dtype)
             weights = own["w"] if isinstance(layer, nn.Dense) else None
             entries.append(Watched(at_work.forward, weights, at_work.backward, name))
