@@ -161,8 +161,8 @@ def watch(model: Any, x: Any, y: Any = None, *, grad: Gradient | None = None) ->
 
     Notes
     -----
-    Nothing is changed. Of a ``Sequential``, dropout is off, batch norm takes the batch's statistics, and auxiliary heads
-    are left out. Deep Learning, section 8.4: a good rule of thumb for the scales is to look
+    Nothing is changed. Of a ``Sequential``, dropout is off, batch norm takes the batch's statistics, and auxiliary
+    heads are left out. Deep Learning, section 8.4: a good rule of thumb for the scales is to look
     at the range or standard deviation of activations or gradients on a single mini-batch.
 
     Examples
