@@ -113,7 +113,7 @@ def test_random_walk_scale_leaves_no_drift(activation, n):
 
 @pytest.mark.parametrize("activation, f", [("linear", LINEAR), ("relu", RELU)])
 def test_the_logarithm_of_the_gradient_walks_at_random(activation, f):
-    n, depth, nets = 20, 60, 150
+    n, depth, nets = 20, 60, 100
     rng = np.random.default_rng(7)
     steps = {"random_walk": [], "plain": []}
     for name, own in steps.items():

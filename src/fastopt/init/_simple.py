@@ -72,12 +72,42 @@ def constant(params: T, value: float, *, rng: Any = None) -> T:
 
 
 def zeros(params: T, *, rng: Any = None) -> T:
-    """Fill with 0. As `constant`."""
+    """Fill with 0.
+
+    Parameters
+    ----------
+    params, rng
+        As for `constant`.
+
+    Returns
+    -------
+    params
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `constant`.
+    """
     return fill("zeros", params, rng, constant_plan("fo.init.zeros", 0.0))
 
 
 def ones(params: T, *, rng: Any = None) -> T:
-    """Fill with 1. As `constant`."""
+    """Fill with 1.
+
+    Parameters
+    ----------
+    params, rng
+        As for `constant`.
+
+    Returns
+    -------
+    params
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `constant`.
+    """
     return fill("ones", params, rng, constant_plan("fo.init.ones", 1.0))
 
 
