@@ -33,6 +33,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "curriculum": {"epochs": 3, "rows": 80},
     "diagnosis": {"steps": 20, "rows": 100},
     "early_stopping": {"passes": 3, "patience": 1, "rows": 60, "held_out": 40},
+    "diagnosis": {"steps": 30, "rows": 130, "ailments": ("none", "mistake in the gradient")},
     "ill_conditioned": {"n": 10, "kappas": (10, 100)},
     "initialization": {"factor": 1.0, "depth": 3, "width": 8, "steps": 3, "rows": 16},
     "local_minima": {"widths": (2,), "points": 2, "starts": 2, "rows": 40, "iterations": 10, "bends": 3},
