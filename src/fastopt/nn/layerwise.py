@@ -21,7 +21,7 @@ __all__ = ["layerwise"]
 
 
 def layerwise(model: Sequential, y: Any) -> tuple[list[Any], Callable[[np.ndarray], np.ndarray] | None]:
-    """Layers with weights and ways back, without dropout and side heads; the gradient of the loss, if there are targets."""
+    """Layers with weights and ways back, without dropout and side heads; the gradient of the loss, if y."""
     entries = _entries(model.layers, model.params, model.dtype, "")
 
     def gradient(z: np.ndarray) -> np.ndarray:
