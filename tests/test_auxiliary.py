@@ -189,6 +189,18 @@ def test_a_weight_that_turns_bad_changes_nothing() -> None:
     assert before == (bits([model.vector, model.grad_vector]), model.batches_seen)
 
 
+def test_a_head_has_statistics_of_its_own() -> None:
+    inside = [nn.Dense(8, 6), nn.BatchNorm(6), nn.Dropout(0.2), nn.Dense(6, 3)]
+    model = nn.Sequential(nn.Dense(5, 8), nn.Auxiliary(*inside), nn.Tanh(), nn.Dense(8, 3), dtype=np.float64)
+    model.loss_and_grads(X, LABELS)
+    once = copy.deepcopy(model.buffers)
+    model.refresh_statistics([X])
+    p = model.params
+    z = (X @ p["0"]["w"] + p["0"]["b"]) @ p["1"]["0"]["w"] + p["1"]["0"]["b"]
+    np.testing.assert_allclose(model.buffers["1"]["1"]["mean"], z.mean(0))
+    assert bits(once) != bits(model.buffers)
+
+
 # ---- what they are for (8.7.5)
 
 

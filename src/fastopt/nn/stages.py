@@ -218,7 +218,7 @@ class Chain(Stage):
                 inner = Chain(layer.layers, params.get(key, {}), grads.get(key, {}), width, at, here, need)
                 stage = ResidualStage(inner, width, at, need)
             elif isinstance(layer, Auxiliary):
-                if not at.training:
+                if not (at.training or at.refresh):  # a head may have statistics of its own
                     continue
                 inner = Chain(layer.layers, params[key], grads[key], width, at, here, need)
                 outputs = chain_width(layer.layers, width)
