@@ -115,6 +115,7 @@ def train(
     on_epoch: Callable[[Score], None] | None = None,
     show: Callable[[int, int, float, History], None] | None = None,
     done: Callable[[int, History], None] | None = None,
+    watch: Callable[[Any, float], None] | None = None,
     course: Course | None = None,
     after_step: Callable[[], None] | None = None,
     after_epoch: Callable[[], None] | None = None,
@@ -137,6 +138,8 @@ def train(
         Called about ten times a second with epoch, step in the epoch, loss of the batch, history.
     done : callable, optional
         Called after every epoch with its number from 0 and the history.
+    watch : callable, optional
+        Gets the record of every step and the loss before it.
     course : Course, optional
         Where to go on; kept up to date. A run that goes on needs model, optimizer and batches as they were.
     after_step, after_epoch : callable, optional
@@ -153,7 +156,7 @@ def train(
     try:
         with np.errstate(all="ignore"):  # what overflows is found by the check of the loss
             while (epoch := len(history.validation)) < epochs and not early.stopped:
-                _epoch(model, opt, batches, course, epoch, show, after_step)
+                _epoch(model, opt, batches, course, epoch, show, watch, after_step)
                 start = perf_counter()
                 with opt.averaged() if averaged else nullcontext():
                     result = judge()
@@ -184,6 +187,7 @@ def _epoch(
     course: Course,
     epoch: int,
     show: Callable[[int, int, float, History], None] | None,
+    watch: Callable[[Any, float], None] | None,
     after_step: Callable[[], None] | None,
 ) -> None:
     """One pass over the batches, or what is left of it. Nothing here but looks at the clock and sums a step."""
@@ -199,7 +203,7 @@ def _epoch(
             raise Diverged(history.steps + 1, loss, loss if math.isnan(course.first) else course.first)
         middle = clock()
         try:
-            opt.step(grads)
+            record = opt.step(grads)
         except FloatingPointError:
             raise Diverged(history.steps + 1, math.nan, course.first) from None
         end = clock()
@@ -213,6 +217,9 @@ def _epoch(
         course.count += 1
         history.samples += len(xb)
         history.steps += 1
+        if watch is not None:
+            watch(record, loss)
+            end = clock()
         if show is not None and end - shown >= REFRESH:
             shown = end
             show(epoch, course.count, loss, history)
