@@ -151,6 +151,20 @@ def test_a_fresh_smoothed_goes_on_where_it_was_saved(tmp_path):
     assert second.nfev == 24
 
 
+def test_a_function_may_use_its_gradient_array_again():
+    kept = np.empty(3)
+
+    def again(x):
+        value, kept[:] = rastrigin(x)
+        return value, kept
+
+    x = np.array([0.2, 0.7, -1.0])
+    for fun in (again, lambda x: (again(x)[0], {"": kept})):
+        tree = x if fun is again else {"": x}
+        found = Smoothed(fun if fun is again else (lambda p: fun(p[""])), 6)(tree, 0.4)[1]
+        assert np.array_equal(flat(found), Smoothed(rastrigin, 6)(x, 0.4)[1])
+
+
 # ---- tempered losses ----
 @given(
     hnp.arrays(np.float64, (3, 4), elements=st.floats(-30, 30)),

@@ -238,6 +238,9 @@ class _Point:
             self.scale = np.concatenate(parts)
 
     def tree(self, vector: np.ndarray) -> Any:
+        if self.nesting is None:  # a bare array, without detours
+            shape, _, dtype = self.like[0]
+            return vector.reshape(shape).astype(dtype)
         leaves, start = [], 0
         for shape, size, dtype in self.like:
             leaves.append(vector[start : start + size].reshape(shape).astype(dtype))
@@ -246,7 +249,10 @@ class _Point:
         return map_tree(lambda _: next(feed), self.nesting)
 
     def flat(self, gradient: Any) -> np.ndarray:
-        leaves, paths = flatten_tree(gradient)
+        if self.nesting is None and type(gradient) is np.ndarray and gradient.dtype == np.float64:
+            leaves, paths = [gradient], [""]
+        else:
+            leaves, paths = flatten_tree(gradient)
         found = dict(zip(paths, leaves, strict=True))
         if set(found) != set(self.paths) or len(paths) != len(self.paths):
             raise ValueError(f"Smoothed: the gradient has the paths {paths}; {self.paths} are wanted")
