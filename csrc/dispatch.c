@@ -143,6 +143,16 @@ const fo_api *fo_get_api(void)
         .advise_rows = fo_advise_rows,
         .csr_starts = fo_csr_starts,
         .csr_rows = fo_csr_rows,
+        .norm_scratch = fo_norm_scratch,
+        .norm_train = fo_norm_train,
+        .norm_apply = fo_norm_apply,
+        .norm_back = fo_norm_back,
+        .norm_running = fo_norm_running,
+        .norm_given = fo_norm_given,
+        .layer_norm_scratch = fo_layer_norm_scratch,
+        .layer_norm_forward = fo_layer_norm_forward,
+        .layer_norm_back = fo_layer_norm_back,
+        .norm_floor = fo_norm_floor,
     };
     return &api;
 }

@@ -14,6 +14,7 @@
 #include "solve.h"
 #include "descent.h"
 #include "files.h"
+#include "norm_api.h"
 
 #if defined(__GNUC__)
 #define FO_VISIBLE __attribute__((visibility("default")))      /* looked up by name: threadpoolctl */
@@ -238,6 +239,16 @@ typedef struct {
     int64_t (*csr_starts)(const fo_csr *m, const void *order, int wide, ptrdiff_t n, int64_t *starts);
     void (*csr_rows)(const fo_csr *m, const void *order, int wide, ptrdiff_t n, const int64_t *starts, int out_wide, void *indptr,
                      void *indices, char *data);
+    size_t (*norm_scratch)(const fo_norm *job);                                                      /* to norm_floor: norm_api.h */
+    void (*norm_train)(const fo_norm *job, int threads);
+    void (*norm_apply)(const fo_norm *job, int threads);
+    void (*norm_back)(const fo_norm *job, int fixed, int normed, int threads);
+    void (*norm_running)(const fo_norm *job, int width, void *mean, void *var, double *count, double keep, double share, int unbiased);
+    void (*norm_given)(const fo_norm *job, int width, const void *mean, const void *var);
+    size_t (*layer_norm_scratch)(const fo_layer_norm *job);
+    void (*layer_norm_forward)(const fo_layer_norm *job, int threads);
+    void (*layer_norm_back)(const fo_layer_norm *job, int threads);
+    void (*norm_floor)(int width, const void *x, void *y, const void *dy, void *dx, ptrdiff_t n, int repeat);
 } fo_api;
 const fo_api *fo_get_api(void);
 

@@ -36,6 +36,7 @@
 #include "pairs.h"
 #include "coordinate.h"
 #include "convert.h"
+#include "norm.h"
 #undef REAL
 #undef NARROW
 #undef SQRT
@@ -67,6 +68,7 @@
 #include "pairs.h"
 #include "coordinate.h"
 #include "convert.h"
+#include "norm.h"
 
 /* ---- integers only: once for both ---- */
 #include "feistel.h"
@@ -239,6 +241,7 @@ const fo_kernels NAME(FO_ISA) = {
     .pairs_sweep = pairs_sweep,
     .pairs_copy = pairs_copy,
     .triangle = { &triangle_f32, &triangle_f64 },
+    .norm = { &norm_kernels_f32, &norm_kernels_f64 },
     .permute = permute,
     .permute_walk = feistel_walk,
 };

@@ -43,6 +43,35 @@ typedef struct {
     void (*vector_add)(void *r, const void *x, double c, ptrdiff_t n);
 } fo_column_kernels;
 
+/* Normalization: see norm.h. Sums are double, m, a, b, d, r, gamma, beta of the width. */
+typedef struct {
+    size_t size;                   /* of an element */
+    void (*moments)(const void *x, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t cols, const void *shift, double *s1, double *s2);
+    void (*products)(const void *x, const void *dy, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t cols, const void *m, const void *r, double *s1,
+                     double *s2);
+    void (*scale)(const void *x, void *y, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t cols, const void *m, const void *a, const void *b);
+    void (*slope)(const void *x, const void *dy, void *dx, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t cols, const void *m, const void *a,
+                  const void *b, const void *d);
+    void (*run_moments)(const void *x, ptrdiff_t n, double shift, double *s1, double *s2);
+    void (*run_products)(const void *x, const void *dy, ptrdiff_t n, const void *m, const void *r, double *s1, double *s2);
+    void (*run_scale)(const void *x, void *y, ptrdiff_t n, const void *m, const void *a, const void *b);
+    void (*run_slope)(const void *x, const void *dy, void *dx, ptrdiff_t n, const void *m, const void *a, const void *b, const void *d);
+    int (*statistics)(ptrdiff_t channels, double n, const double *s1, const double *s2, double *mean, double *var);
+    void (*better_statistics)(ptrdiff_t channels, double n, const double *s1, const double *s2, double *mean, double *var);
+    void (*rstd)(ptrdiff_t channels, const double *var, double eps, double *rstd);
+    void (*coefs)(ptrdiff_t channels, const double *mean, const double *rstd, const void *gamma, const void *beta, void *m, void *a, void *b);
+    void (*centres)(ptrdiff_t channels, const double *mean, const double *rstd, void *m, void *r);
+    void (*complete)(ptrdiff_t channels, const double *mean, const double *rstd, const double *s1, double *s2);
+    void (*back_coefs)(ptrdiff_t channels, double n, const double *mean, const double *rstd, const void *gamma, int normed, const double *s1,
+                       const double *s2, void *a, void *b, void *d);
+    void (*layer_forward)(const fo_layer_norm *job, ptrdiff_t begin, ptrdiff_t end);
+    void (*layer_back)(const fo_layer_norm *job, ptrdiff_t begin, ptrdiff_t end, double *sums);
+    void (*store)(ptrdiff_t n, const double *sums, void *out);
+    void (*blend)(ptrdiff_t n, const double *s, double factor, double keep, double share, void *r);
+    void (*widen)(ptrdiff_t n, const void *x, double *out);
+    void (*floor)(const void *x, void *y, const void *dy, void *dx, ptrdiff_t n);
+} fo_norm_kernels;
+
 /* A run of elements of a keyed permutation (feistel.h): of `in`, else from `first` by `step`. */
 typedef struct {
     const fo_permute *p;
@@ -69,6 +98,7 @@ typedef struct {
     fo_task pairs_measure, pairs_products, pairs_combine, pairs_sweep, pairs_copy;    /* ctx: const fo_pairs_job; pieces: blocks */
     const fo_column_kernels *columns[FO_WIDTHS];
     fo_convert convert[FO_KIND_COUNT][FO_WIDTHS];
+    const fo_norm_kernels *norm[FO_WIDTHS];
     fo_task permute;               /* ctx: const fo_permute_job; pieces: elements */
     uint64_t (*permute_walk)(const fo_permute *p, uint64_t x, int inverse);
 } fo_kernels;

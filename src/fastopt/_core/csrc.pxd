@@ -436,6 +436,48 @@ cdef extern from "fastopt.h" nogil:
         int64_t rows
         int64_t stored
 
+    ctypedef struct fo_norm:
+        int width
+        int first
+        Py_ssize_t outer
+        Py_ssize_t channels
+        Py_ssize_t inner
+        Py_ssize_t batch
+        Py_ssize_t groups
+        Py_ssize_t size
+        double eps
+        const void *gamma
+        const void *beta
+        double *mean
+        double *rstd
+        double *var
+        const void *x
+        void *y
+        const void *dy
+        void *dx
+        void *dgamma
+        void *dbeta
+        void *scratch
+
+    ctypedef struct fo_layer_norm:
+        int width
+        int centred
+        int normed
+        Py_ssize_t rows
+        Py_ssize_t cols
+        double eps
+        const void *gamma
+        const void *beta
+        double *mean
+        double *rstd
+        const void *x
+        void *y
+        const void *dy
+        void *dx
+        void *dgamma
+        void *dbeta
+        void *scratch
+
     # All calls into csrc, as pointers: runtime.pyx links csrc, the other modules borrow these.
     ctypedef struct fo_api:
         int (*get_num_threads)() noexcept nogil
@@ -528,6 +570,18 @@ cdef extern from "fastopt.h" nogil:
                               int64_t *starts) noexcept nogil
         void (*csr_rows)(const fo_csr *m, const void *order, int wide, Py_ssize_t n, const int64_t *starts,
                          int out_wide, void *indptr, void *indices, char *data) noexcept nogil
+        size_t (*norm_scratch)(const fo_norm *job) noexcept nogil
+        void (*norm_train)(const fo_norm *job, int threads) noexcept nogil
+        void (*norm_apply)(const fo_norm *job, int threads) noexcept nogil
+        void (*norm_back)(const fo_norm *job, int fixed, int normed, int threads) noexcept nogil
+        void (*norm_running)(const fo_norm *job, int width, void *mean, void *var, double *count, double keep,
+                             double share, int unbiased) noexcept nogil
+        void (*norm_given)(const fo_norm *job, int width, const void *mean, const void *var) noexcept nogil
+        size_t (*layer_norm_scratch)(const fo_layer_norm *job) noexcept nogil
+        void (*layer_norm_forward)(const fo_layer_norm *job, int threads) noexcept nogil
+        void (*layer_norm_back)(const fo_layer_norm *job, int threads) noexcept nogil
+        void (*norm_floor)(int width, const void *x, void *y, const void *dy, void *dx, Py_ssize_t n,
+                           int repeat) noexcept nogil
 
     const fo_api *fo_get_api()
     const char *fo_isa_name(int i)

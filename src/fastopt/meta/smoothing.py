@@ -249,10 +249,7 @@ class _Point:
         return map_tree(lambda _: next(feed), self.nesting)
 
     def flat(self, gradient: Any) -> np.ndarray:
-        if self.nesting is None and type(gradient) is np.ndarray and gradient.dtype == np.float64:
-            leaves, paths = [gradient], [""]
-        else:
-            leaves, paths = flatten_tree(gradient)
+        leaves, paths = flatten_tree(gradient)
         found = dict(zip(paths, leaves, strict=True))
         if set(found) != set(self.paths) or len(paths) != len(self.paths):
             raise ValueError(f"Smoothed: the gradient has the paths {paths}; {self.paths} are wanted")

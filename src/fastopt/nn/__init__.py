@@ -1,13 +1,16 @@
 """A small network to train: layers, losses, a model with one flat vector of parameters. Not a framework."""
 
 from fastopt.nn.files import load, save
+from fastopt.nn.fold import fold
 from fastopt.nn.layers import GELU, Auxiliary, Dense, Dropout, Layer, ReLU, Residual, Sigmoid, Tanh
 from fastopt.nn.losses import BinaryCrossEntropy, Hinge, Huber, Loss, SoftmaxCrossEntropy, SquaredError
 from fastopt.nn.model import Sequential, mlp
+from fastopt.nn.norms import BatchNorm, LayerNorm, RMSNorm
 from fastopt.nn.pretraining import Segment, greedy_stages, hint
 
 __all__ = [
     "Auxiliary",
+    "BatchNorm",
     "BinaryCrossEntropy",
     "Dense",
     "Dropout",
@@ -15,7 +18,9 @@ __all__ = [
     "Hinge",
     "Huber",
     "Layer",
+    "LayerNorm",
     "Loss",
+    "RMSNorm",
     "ReLU",
     "Residual",
     "Segment",
@@ -24,6 +29,7 @@ __all__ = [
     "SoftmaxCrossEntropy",
     "SquaredError",
     "Tanh",
+    "fold",
     "greedy_stages",
     "hint",
     "load",

@@ -14,7 +14,7 @@ from safetensors.numpy import save as to_bytes
 
 from fastopt._trees import flatten_tree
 from fastopt.checkpoint.atomic import replacing, write_all
-from fastopt.nn.layers import chain_shapes, layer_from, named_shapes
+from fastopt.nn.layers import chain_buffers, chain_shapes, layer_from, named_shapes
 from fastopt.nn.losses import loss_from
 from fastopt.nn.model import Sequential
 
@@ -41,7 +41,7 @@ def save(path: str | os.PathLike[str], model: Sequential, meta: dict[str, Any] |
 
     Notes
     -----
-    Arrays are stored under their paths (``0/w``), little-endian. The header also holds the state of the
+    Arrays are stored under their paths (``0/w``, ``1/mean``), little-endian. The header also holds the state of the
     dropout generators, so that training goes on as if it had not stopped, and a checksum of all that.
     """
     if not isinstance(model, Sequential):
@@ -63,6 +63,8 @@ def save(path: str | os.PathLike[str], model: Sequential, meta: dict[str, Any] |
     except (TypeError, ValueError) as error:
         raise TypeError(f"meta holds what JSON cannot: {error}") from None
     leaves, paths = flatten_tree(state["params"])
+    kept, names = flatten_tree(state.get("buffers", {}))
+    leaves, paths = leaves + kept, paths + names
     arrays = {name: np.ascontiguousarray(leaf) for name, leaf in zip(paths, leaves, strict=True)}
     crc = _checksum(text, list(arrays.values()))
     header = {"format": FORMAT, "version": VERSION, "model": text, "crc32": crc}
@@ -120,19 +122,29 @@ def _model_from(header: dict[str, str], file: Any) -> Sequential:
 
     # The arrays must be those of the layers before anything of their size is allocated.
     shapes = dict(named_shapes(chain_shapes(layers)))
+    params = len(shapes)
+    shapes |= dict(named_shapes(chain_buffers(layers)))
     if sorted(file.keys()) != sorted(shapes):
         raise ValueError("its arrays are not those of its layers")
-    stored = {"float32": "F32", "float64": "F64"}[dtype.name]
+    own = {"float32": "F32", "float64": "F64"}[dtype.name]
     for name, shape in shapes.items():
         part = file.get_slice(name)
+        stored = "F64" if name.endswith("/count") else own
         if tuple(part.get_shape()) != shape or part.get_dtype() != stored:
             raise ValueError(f"its array {name} has not the shape and dtype of its layer")
     arrays = [file.get_tensor(name) for name in shapes]
     if header.get("crc32") != _checksum(header["model"], arrays):
         raise ValueError("its checksum does not fit; it is damaged")
     model = Sequential.__new__(Sequential)
-    vector = np.concatenate([array.ravel() for array in arrays])
-    model.__setstate__(described | {"layers": layers, "loss": loss, "dtype": dtype, "vector": vector})
+    vector = np.concatenate([array.ravel() for array in arrays[:params]])
+    found = described | {
+        "layers": layers,
+        "loss": loss,
+        "dtype": dtype,
+        "vector": vector,
+        "buffers": arrays[params:],
+    }
+    model.__setstate__(found)
     return model
 
 

@@ -2,8 +2,7 @@
 
 A layer is a description: sizes and settings, no arrays. The model owns the arrays; `stages` works on them.
 
-Shapes: a batch is (rows, width); weights are (n_in, n_out), so ``y = x @ w + b``. Batch normalisation will be
-a layer with a stage of its own.
+Shapes: a batch is (rows, width); weights are (n_in, n_out), so ``y = x @ w + b``. Normalization is in `norms`.
 """
 
 from __future__ import annotations
@@ -28,6 +27,10 @@ class Layer:
 
     def shapes(self) -> dict[str, Any]:
         """The tree of shapes of its parameters; empty if it has none."""
+        return {}
+
+    def buffers(self) -> dict[str, Any]:
+        """The tree of shapes of what it keeps beside parameters (running statistics); empty if nothing."""
         return {}
 
     def width(self, n_in: int | None) -> int | None:
@@ -216,6 +219,9 @@ class Residual(Layer):
     def shapes(self) -> dict[str, Any]:
         return chain_shapes(self.layers)
 
+    def buffers(self) -> dict[str, Any]:
+        return chain_buffers(self.layers)
+
     def width(self, n_in: int | None) -> int | None:
         return chain_width(self.layers, n_in)
 
@@ -270,6 +276,9 @@ class Auxiliary(Layer):
 
     def shapes(self) -> dict[str, Any]:
         return chain_shapes(self.layers)
+
+    def buffers(self) -> dict[str, Any]:
+        return chain_buffers(self.layers)
 
     def width(self, n_in: int | None) -> int | None:
         chain_width(self.layers, n_in)
@@ -327,9 +336,9 @@ def check_layers(layers: Sequence[Any], where: str, inside: bool = False) -> tup
 
 
 def entry_width(layers: Sequence[Layer]) -> int | None:
-    """Columns that the chain wants, told by its first Dense; None if it has none."""
+    """Columns that the chain wants, told by its first layer that knows (Dense, or a norm); None if it has none."""
     for layer in layers:
-        found = layer.n_in if isinstance(layer, Dense) else None
+        found = getattr(layer, "n_in", None)
         if isinstance(layer, (Residual, Auxiliary)):
             found = entry_width(layer.layers)
         if found is not None:
@@ -346,6 +355,11 @@ def chain_width(layers: Sequence[Layer], n_in: int | None) -> int | None:
 def chain_shapes(layers: Sequence[Layer]) -> dict[str, Any]:
     """Shapes of all parameters: a dict by the layer's position, layers without any left out."""
     return {str(i): layer.shapes() for i, layer in enumerate(layers) if layer.shapes()}
+
+
+def chain_buffers(layers: Sequence[Layer]) -> dict[str, Any]:
+    """Shapes of all buffers, as `chain_shapes`."""
+    return {str(i): layer.buffers() for i, layer in enumerate(layers) if layer.buffers()}
 
 
 def named_shapes(shapes: dict[str, Any], path: str = "") -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -374,7 +388,8 @@ def dropout_paths(layers: Sequence[Layer], path: str = "") -> Iterator[str]:
 
 
 ACTIVATIONS = {"relu": ReLU, "tanh": Tanh, "sigmoid": Sigmoid, "gelu": GELU}
-KINDS = {kind.__name__: kind for kind in (Dense, ReLU, Tanh, Sigmoid, GELU, Dropout)}
+#: Layers by name; `norms` adds its own.
+KINDS: dict[str, type[Layer]] = {kind.__name__: kind for kind in (Dense, ReLU, Tanh, Sigmoid, GELU, Dropout)}
 
 
 def layer_from(config: Any) -> Layer:

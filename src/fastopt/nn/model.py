@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from fastopt._checks import check_integer
+from fastopt._progress import Progress, reporting
 from fastopt._trees import flatten, flatten_tree, map_tree
 from fastopt.nn import layers as nn
 from fastopt.nn.layerwise import layerwise
 from fastopt.nn.losses import LabelLoss, Loss, SoftmaxCrossEntropy, ValueLoss
 from fastopt.nn.stages import Chain, Setting
+from fastopt.norm.batch import running_statistics
 
 __all__ = ["Sequential", "mlp"]
 
@@ -42,6 +44,9 @@ class Sequential:
         (``params["0"]["w"]``, path ``0/w``). Write into the arrays, do not replace them.
     vector, grad_vector : ndarray
         All parameters and all gradients, 64-byte aligned.
+    buffers : dict
+        Tree of what layers keep beside parameters: of each BatchNorm the running ``mean``, ``var`` and ``count``
+        (``buffers["1"]["mean"]``); empty without one. Write into the arrays, do not replace them.
     n_in, n_out : int
         Columns of the input and of the output.
     batches_seen : int
@@ -111,9 +116,11 @@ class Sequential:
         self.paths: list[str] = shapes
         self.vector, self.params = params
         self.grad_vector, self.grads = grads
+        self.buffers = _start_buffers(nn.chain_buffers(self.layers), self.dtype)
 
     def loss_and_grads(self, x: Any, y: Any) -> tuple[float, dict[str, Any]]:
-        """Mean loss of a batch, and its gradient by every parameter; dropout is on.
+        """Mean loss of a batch, and its gradient by every parameter; dropout is on, and batch norm takes the batch's
+        statistics and adds them to its running ones.
 
         Parameters
         ----------
@@ -152,7 +159,7 @@ class Sequential:
         return value, self.grads
 
     def predict(self, x: Any) -> np.ndarray:
-        """Outputs for each row, without dropout: logits for classification, values for regression.
+        """Outputs for each row, without dropout and with the running statistics of batch norm: logits for classification, values for regression.
 
         Parameters
         ----------
@@ -177,7 +184,7 @@ class Sequential:
         return self.loss_function.probabilities(self.predict(x))
 
     def loss(self, x: Any, y: Any) -> float:
-        """Mean loss without dropout and without gradients, in chunks.
+        """Mean loss as of `predict`, without dropout and without gradients, in chunks.
 
         Parameters
         ----------
@@ -213,12 +220,64 @@ class Sequential:
         """
         return layerwise(self, y)
 
+    def refresh_statistics(self, batches: Iterable[Any], progress: Progress = False) -> int:
+        """Replace the running statistics of all batch norms by those of the present weights.
+
+        They become the plain means over the statistics of the batches, dropout off: what is needed after weights have been
+        averaged or set by hand, since running statistics belong to the weights that they were collected with.
+
+        Parameters
+        ----------
+        batches : iterable
+            Arrays x, shape (n, n_in), or tuples whose first element is one; each counts the same.
+        progress : bool or callable, default False
+            Tell how far it is; see `fastopt.minimize`.
+
+        Returns
+        -------
+        int
+            How many batches there were. Without a BatchNorm nothing is read: 0.
+
+        Raises
+        ------
+        ValueError
+            There was no batch. Whatever is raised, also by `batches`: the statistics are as before.
+        """
+        kept, _ = flatten_tree(self.buffers)
+        if not kept:
+            return 0
+        before = [leaf.copy() for leaf in kept]
+        count = 0
+        try:
+            with reporting(progress, "refresh_statistics") as tell:
+                for leaf in kept:
+                    leaf[...] = 0
+                for batch in batches:
+                    x = _matrix(batch[0] if isinstance(batch, (tuple, list)) else batch, self.n_in)
+                    with self._lock:
+                        plan = _Plan(self, len(x), False, refresh=True)
+                        plan.take(x)
+                        plan.chain.forward(plan.x)
+                        plan.release()
+                    count += 1
+                    tell(count)
+            if not count:
+                raise ValueError("batches is empty; at least one batch is needed")
+        except BaseException:
+            for leaf, old in zip(kept, before, strict=True):
+                leaf[...] = old
+            raise
+        return count
+
     def state_dict(self, copy: bool = True) -> dict[str, Any]:
-        """Copies of the parameters (or the arrays themselves), and the state of each dropout generator, by path."""
+        """Copies of the parameters (or the arrays themselves), and the state of each dropout generator, by path; with batch
+        norm also the buffers."""
         state = {
             "params": map_tree(np.copy, self.params) if copy else self.params,
             "dropout": {path: rng.bit_generator.state for path, rng in self._generators.items()},
         }
+        if self.buffers:
+            state["buffers"] = map_tree(np.copy, self.buffers) if copy else self.buffers
         return state | {"batches_seen": self.batches_seen} if self._heads else state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -227,17 +286,23 @@ class Sequential:
         wanted, _ = flatten_tree(self.params)
         if paths != self.paths or [np.shape(leaf) for leaf in leaves] != [leaf.shape for leaf in wanted]:
             raise ValueError(f"state['params'] has {paths}; the paths and shapes of {self.paths} are needed")
+        kept, names = flatten_tree(state.get("buffers", {}))
+        own, own_names = flatten_tree(self.buffers)
+        if names != own_names or [np.shape(leaf) for leaf in kept] != [leaf.shape for leaf in own]:
+            raise ValueError(f"state['buffers'] has {names}; the paths and shapes of {own_names} are needed")
         generators = generators_from(state["dropout"], self._generators)
         seen = check_integer("model", "state['batches_seen']", state.get("batches_seen", 0), 0)
         self.batches_seen = seen
+        wanted, leaves = wanted + own, leaves + kept
         for mine, given in zip(wanted, leaves, strict=True):
             np.copyto(mine, given, casting="same_kind")
         for path, rng in generators.items():  # in place: stages hold the generators
             self._generators[path].bit_generator.state = rng.bit_generator.state
 
-    def setting(self, rows: int, training: bool) -> Setting:
+    def setting(self, rows: int, training: bool, refresh: bool = False) -> Setting:
         """What stages of this model need to know at one batch size."""
-        return Setting(rows, self.dtype, training, self._generators, self.loss_function)
+        buffers = _by_path(self.buffers)
+        return Setting(rows, self.dtype, training, self._generators, buffers, refresh, self.loss_function)
 
     def _check_weights(self) -> None:
         """A weight that is a function is refused before anything is computed."""
@@ -263,14 +328,20 @@ class Sequential:
 
     def __getstate__(self) -> dict[str, Any]:
         settings = {"layers": self.layers, "loss": self.loss_function, "dtype": self.dtype, "meta": self.meta}
-        state = self.state_dict(copy=False)
+        buffers = [leaf.copy() for leaf in flatten_tree(self.buffers)[0]]
+        dropout = self.state_dict(copy=False)["dropout"]
         seen = {"batches_seen": self.batches_seen} if self._heads else {}
-        return settings | {"vector": self.vector.copy(), "dropout": state["dropout"]} | seen
+        return settings | {"vector": self.vector.copy(), "buffers": buffers, "dropout": dropout} | seen
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._describe(state["layers"], state["loss"], state["dtype"])
         self._allocate()
         self.vector[:] = state["vector"]
+        own = flatten_tree(self.buffers)[0]
+        for mine, given in zip(
+            own, state.get("buffers", own), strict=True
+        ):  # models pickled before there were any
+            mine[...] = given
         self.meta = state["meta"]
         self.batches_seen = check_integer("model", "batches_seen", state.get("batches_seen", 0), 0)
         self._generators = generators_from(state["dropout"], dict.fromkeys(nn.dropout_paths(self.layers)))
@@ -283,8 +354,8 @@ class Sequential:
 class _Plan:
     """A model at one batch size: its stages, and buffers for batch, targets and the loss's gradient."""
 
-    def __init__(self, model: Sequential, rows: int, training: bool) -> None:
-        self.at = at = model.setting(rows, training)
+    def __init__(self, model: Sequential, rows: int, training: bool, refresh: bool = False) -> None:
+        self.at = at = model.setting(rows, training, refresh)
         self.chain = Chain(model.layers, model.params, model.grads, model.n_in, at)
         self.target = model.loss_function.buffer(rows, model.n_out, model.dtype)
         self.d: Any = at.empty(model.n_out) if training else None
@@ -376,6 +447,23 @@ def _by_shape(shapes: dict[str, Any], dtype: np.dtype) -> Any:
 
     tree = zeros(shapes)
     return flatten_tree(tree)[1], flatten(tree), flatten(tree)
+
+
+def _start_buffers(shapes: Any, dtype: np.dtype) -> Any:
+    """Running statistics at their start, by the tree of their shapes."""
+    if "mean" in shapes:
+        return running_statistics(shapes["mean"][0], dtype)
+    return {key: _start_buffers(child, dtype) for key, child in shapes.items()}
+
+
+def _by_path(buffers: dict[str, Any], path: str = "") -> dict[str, dict[str, np.ndarray]]:
+    """The statistics of each batch norm under its path."""
+    if "mean" in buffers:
+        return {path: buffers}
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for key, child in buffers.items():
+        found |= _by_path(child, f"{path}/{key}" if path else key)
+    return found
 
 
 def _matrix(x: Any, n_in: int, empty: bool = False) -> np.ndarray:

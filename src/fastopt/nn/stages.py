@@ -11,13 +11,14 @@ Two rules keep them simple:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from fastopt._core import layers as kernels
 from fastopt.nn.layers import Activation, Auxiliary, Dense, Dropout, Layer, ReLU, Residual, chain_width
+from fastopt.nn.norms import BatchNorm, BatchNormStage, LayerNorm, Norm, RMSNorm, RowNormStage
 
 __all__ = ["Chain", "Setting"]
 
@@ -30,12 +31,14 @@ class Setting:
     dtype: np.dtype
     training: bool
     generators: dict[str, np.random.Generator]  # of the dropout layers, by path
-    loss: Any = (
-        None  # for auxiliary heads: the model's loss, the targets and the number of the batch under way,
-    )
+    buffers: dict[str, Any] = field(default_factory=dict)  # running statistics of the batch norms, by path
+    refresh: bool = False  # collect them anew, with dropout off
+    # For auxiliary heads: the model's loss, the targets and the number of the batch under way, and the sum of
+    # their losses, which they add to on the way back.
+    loss: Any = None
     target: Any = None
     batch: int = 1
-    side: float = 0.0  # and the sum of their losses, which they add to on the way back
+    side: float = 0.0
 
     def empty(self, width: int) -> np.ndarray:
         return np.empty((self.rows, width), self.dtype)
@@ -166,6 +169,14 @@ class AuxiliaryStage(Stage):
         self.inside.release()
 
 
+def norm_stage(layer: Norm, params: Any, grads: Any, path: str, at: Setting) -> Any:
+    if isinstance(layer, BatchNorm):
+        mode = "refresh" if at.refresh else "train" if at.training else "predict"
+        return BatchNormStage(layer, params, grads, at.rows, at.dtype, at.buffers[path], mode)
+    assert isinstance(layer, (LayerNorm, RMSNorm))
+    return RowNormStage(layer, params, grads, at.rows, at.dtype)
+
+
 class Chain(Stage):
     """Stages one after another; with ``need`` False, those before the first parameter have no backward.
 
@@ -204,7 +215,7 @@ class Chain(Stage):
             elif isinstance(layer, Activation):
                 stage = ActivationStage(layer, width, at)
             elif isinstance(layer, Residual):
-                inner = Chain(layer.layers, params.get(key), grads.get(key), width, at, here, need)
+                inner = Chain(layer.layers, params.get(key, {}), grads.get(key, {}), width, at, here, need)
                 stage = ResidualStage(inner, width, at, need)
             elif isinstance(layer, Auxiliary):
                 if not at.training:
@@ -213,6 +224,8 @@ class Chain(Stage):
                 outputs = chain_width(layer.layers, width)
                 assert outputs is not None
                 stage = AuxiliaryStage(layer, inner, outputs, at, need)
+            elif isinstance(layer, Norm):
+                stage = norm_stage(layer, params.get(key, {}), grads.get(key, {}), here, at)
             elif isinstance(layer, Dropout):
                 if not at.training or layer.p == 0:
                     continue
