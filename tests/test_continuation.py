@@ -67,7 +67,7 @@ def test_sampled_is_the_closed_form_on_average(exact, jac, antithetic, common):
     at = flat(tree)  # float32 rounded
     found = []
     one = Smoothed(fun, 40, jac=jac, antithetic=antithetic, common=common)
-    for seed in range(120):
+    for seed in range(80):
         smooth = Smoothed(fun, 40, seed, jac=jac, antithetic=antithetic) if common else one
         value, grad = smooth(tree, sigma)
         assert grad["b"][0].dtype == np.float32

@@ -28,6 +28,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "adaptive_rates": {"decades": 1.0, "steps": 5, "rows": 60},
     "augmentation_and_batches": {"sizes": (5, 20), "rows": 20, "steps": 5, "copies": 2},
     "batch_size": {"rows": 300, "batches": 4, "epochs": 2},
+    "continuation": {"dims": (1, 2), "starts": 1, "steps": 3},
     "curriculum": {"epochs": 3, "rows": 80},
     "early_stopping": {"passes": 3, "patience": 1, "rows": 60, "held_out": 40},
     "ill_conditioned": {"n": 10, "kappas": (10, 100)},
