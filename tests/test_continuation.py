@@ -26,7 +26,7 @@ from fastopt.meta import (
 TAU = 2 * math.pi
 
 
-@pytest.mark.parametrize("name", ["continuation", "smoothing"])
+@pytest.mark.parametrize("name", ["continuation", "levels", "smoothing"])
 def test_doctests(name):
     assert doctest.testmod(importlib.import_module(f"fastopt.meta.{name}")).failed == 0
 
