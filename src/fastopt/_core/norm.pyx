@@ -1,4 +1,4 @@
-"""Normalization of NumPy arrays: checks, buffers that can be used again, one call of csrc/norm.c. The formulas are there."""
+"""Normalization of NumPy arrays: checks, buffers that are used again, one call of csrc/norm.c, where formulas are."""
 
 cimport numpy as cnp
 from libc.math cimport isfinite
@@ -214,14 +214,14 @@ cdef Running running_of(given, Py_ssize_t channels, bint write, bint counted):
             part = None
         if part is None:
             if name != "count" or counted:
-                raise ValueError(f"running has no {name}; arrays 'mean' and 'var'"
-                                 f"{', and count' if counted else ''} are needed")
+                also = ", and 'count'" if counted else ""
+                raise ValueError(f"running has no {name}; arrays 'mean' and 'var'{also} are needed")
             found.append(None)
             continue
         path = f"running[{name!r}]"
         if not isinstance(part, np.ndarray) or width_of(part) < 0 or (name == "count" and width_of(part) != FO_F64):
-            raise TypeError(f"{path} is {told(part)}; an array of {'float64' if name == 'count' else 'float32 or float64'}"
-                            " is needed")
+            kinds = "float64" if name == "count" else "float32 or float64"
+            raise TypeError(f"{path} is {told(part)}; an array of {kinds} is needed")
         if name == "count":
             if part.size != 1:
                 refuse(path, told(part), "one element")
@@ -241,8 +241,8 @@ cdef Running running_of(given, Py_ssize_t channels, bint write, bint counted):
     return r
 
 
-def batch_norm(given, gamma, beta, eps, running, momentum, decay, bint unbiased, bint training, axis, groups, ghost, out,
-               reuse):
+def batch_norm(given, gamma, beta, eps, running, momentum, decay, bint unbiased, bint training, axis, groups, ghost,
+               out, reuse):
     """Forward pass: (y, cache). See fastopt.norm.batch_norm."""
     cdef Cache cache = cache_for(reuse)
     cdef cnp.ndarray x = values("x", given), y, scale = None, shift = None, place
@@ -287,7 +287,7 @@ def batch_norm(given, gamma, beta, eps, running, momentum, decay, bint unbiased,
         if not normed:
             apart("out", y, "x", x)
         elif training and (scale is not None or shift is not None):
-            raise ValueError("out is x, which the backward pass needs where gamma or beta are given; another array is needed")
+            raise ValueError("out is x, which backward needs where gamma or beta are given; another array is needed")
         for other, name in ((scale, "gamma"), (shift, "beta")):
             apart("out", y, name, other)
         if kept is not None:
@@ -388,12 +388,14 @@ def backward(grad, reuse, out):
     cdef fo_norm *j = &cache.job
     cdef fo_layer_norm *r = &cache.rows
     if batch:
-        j.x, j.dy, j.dx, j.dgamma, j.dbeta = cnp.PyArray_DATA(x), cnp.PyArray_DATA(dy), cnp.PyArray_DATA(place), to_a, to_b
+        j.x, j.dy, j.dx = cnp.PyArray_DATA(x), cnp.PyArray_DATA(dy), cnp.PyArray_DATA(place)
+        j.dgamma, j.dbeta = to_a, to_b
         j.gamma = scale
         with nogil:
             f.norm_back(j, fixed, cache.normed, threads)
     else:
-        r.x, r.dy, r.dx, r.dgamma, r.dbeta = cnp.PyArray_DATA(x), cnp.PyArray_DATA(dy), cnp.PyArray_DATA(place), to_a, to_b
+        r.x, r.dy, r.dx = cnp.PyArray_DATA(x), cnp.PyArray_DATA(dy), cnp.PyArray_DATA(place)
+        r.dgamma, r.dbeta = to_a, to_b
         r.gamma, r.normed = scale, cache.normed
         cache.room(f.layer_norm_scratch(r))
         r.scratch = cnp.PyArray_DATA(cache.scratch)
@@ -444,7 +446,7 @@ def layer_norm(given, gamma, beta, eps, axes, bint centred, out, reuse):
         if not normed:
             apart("out", y, "x", x)
         elif scale is not None or shift is not None:
-            raise ValueError("out is x, which the backward pass needs where gamma or beta are given; another array is needed")
+            raise ValueError("out is x, which backward needs where gamma or beta are given; another array is needed")
         for other, name in ((scale, "gamma"), (shift, "beta")):
             apart("out", y, name, other)
         place = direct(y)
@@ -485,4 +487,5 @@ def floor(cnp.ndarray x not None, cnp.ndarray y not None, cnp.ndarray dy not Non
     if width < 0 or not cnp.PyArray_ISCARRAY_RO(x):
         refuse("x", told(x), "a contiguous array of float32 or float64")
     with nogil:
-        f.norm_floor(width, cnp.PyArray_DATA(x), cnp.PyArray_DATA(y), cnp.PyArray_DATA(dy), cnp.PyArray_DATA(dx), n, repeat)
+        f.norm_floor(width, cnp.PyArray_DATA(x), cnp.PyArray_DATA(y), cnp.PyArray_DATA(dy), cnp.PyArray_DATA(dx), n,
+                     repeat)

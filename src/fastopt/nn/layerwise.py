@@ -12,7 +12,6 @@ from fastopt.init import Layer as Watched
 from fastopt.init import Skip
 from fastopt.nn import layers as nn
 from fastopt.nn.stages import Chain, Setting
-from fastopt.norm.batch import running_statistics
 
 if TYPE_CHECKING:
     from fastopt.nn.model import Sequential
@@ -21,7 +20,7 @@ __all__ = ["layerwise"]
 
 
 def layerwise(model: Sequential, y: Any) -> tuple[list[Any], Callable[[np.ndarray], np.ndarray] | None]:
-    """Layers with weights and ways back, without dropout and side heads; the gradient of the loss, if there are targets."""
+    """Layers and ways back, without dropout and side heads; and the loss's gradient, if there are targets."""
     entries = _entries(model.layers, model.params, model.dtype, "")
 
     def gradient(z: np.ndarray) -> np.ndarray:
@@ -63,8 +62,7 @@ class _AtWork:
             raise ValueError(f"x has shape {x.shape}; (n, columns) is needed")
         self.layer.width(x.shape[1])  # a ValueError where columns misfit
         if self.chain is None or self.shape != x.shape:
-            scratch = {"0": running_statistics(x.shape[1], self.dtype)}  # the model's own stay as they are
-            at = Setting(len(x), self.dtype, True, {}, scratch)
+            at = Setting(len(x), self.dtype, True, {})  # no buffers: running statistics stay as they are
             self.chain = Chain([self.layer], {"0": self.params}, {"0": self.grads}, x.shape[1], at, need=True)
             self.shape = x.shape
         out: np.ndarray = self.chain.forward(x)

@@ -159,7 +159,8 @@ class Sequential:
         return value, self.grads
 
     def predict(self, x: Any) -> np.ndarray:
-        """Outputs for each row, without dropout and with the running statistics of batch norm: logits for classification, values for regression.
+        """Outputs for each row, without dropout and with the running statistics of batch norm: logits for
+        classification, values for regression.
 
         Parameters
         ----------
@@ -203,28 +204,11 @@ class Sequential:
                 total += self.loss_function.evaluate(plan.z, target, None) * len(x[rows])
         return total / len(x)
 
-    def layerwise(self, y: Any = None) -> Any:
-        """The layers one by one, with their weights, as ``fo.init.watch``, ``adjust`` and ``lsuv`` take them.
-
-        Parameters
-        ----------
-        y : ndarray, optional
-            Targets of the batch that will be watched.
-
-        Returns
-        -------
-        layers : list
-            A `fastopt.init.Layer` for each layer but dropout, a `fastopt.init.Skip` for each `Residual`.
-        gradient : callable or None
-            From outputs to the gradient of the loss by them; None without targets.
-        """
-        return layerwise(self, y)
-
     def refresh_statistics(self, batches: Iterable[Any], progress: Progress = False) -> int:
         """Replace the running statistics of all batch norms by those of the present weights.
 
-        They become the plain means over the statistics of the batches, dropout off: what is needed after weights have been
-        averaged or set by hand, since running statistics belong to the weights that they were collected with.
+        They become the plain means over the statistics of the batches, dropout off: what is needed after weights
+        have been averaged or set by hand, since running statistics belong to the weights they were collected with.
 
         Parameters
         ----------
@@ -269,9 +253,26 @@ class Sequential:
             raise
         return count
 
+    def layerwise(self, y: Any = None) -> Any:
+        """The layers one by one, with their weights, as ``fo.init.watch``, ``adjust`` and ``lsuv`` take them.
+
+        Parameters
+        ----------
+        y : ndarray, optional
+            Targets of the batch that will be watched.
+
+        Returns
+        -------
+        layers : list
+            A `fastopt.init.Layer` for each layer but dropout, a `fastopt.init.Skip` for each `Residual`.
+        gradient : callable or None
+            From outputs to the gradient of the loss by them; None without targets.
+        """
+        return layerwise(self, y)
+
     def state_dict(self, copy: bool = True) -> dict[str, Any]:
-        """Copies of the parameters (or the arrays themselves), and the state of each dropout generator, by path; with batch
-        norm also the buffers."""
+        """Copies of the parameters (or the arrays themselves), and the state of each dropout generator, by path; with
+        batch norm also the buffers."""
         state = {
             "params": map_tree(np.copy, self.params) if copy else self.params,
             "dropout": {path: rng.bit_generator.state for path, rng in self._generators.items()},
@@ -292,8 +293,8 @@ class Sequential:
             raise ValueError(f"state['buffers'] has {names}; the paths and shapes of {own_names} are needed")
         generators = generators_from(state["dropout"], self._generators)
         seen = check_integer("model", "state['batches_seen']", state.get("batches_seen", 0), 0)
-        self.batches_seen = seen
         wanted, leaves = wanted + own, leaves + kept
+        self.batches_seen = seen
         for mine, given in zip(wanted, leaves, strict=True):
             np.copyto(mine, given, casting="same_kind")
         for path, rng in generators.items():  # in place: stages hold the generators
@@ -328,10 +329,11 @@ class Sequential:
 
     def __getstate__(self) -> dict[str, Any]:
         settings = {"layers": self.layers, "loss": self.loss_function, "dtype": self.dtype, "meta": self.meta}
-        buffers = [leaf.copy() for leaf in flatten_tree(self.buffers)[0]]
-        dropout = self.state_dict(copy=False)["dropout"]
+        state = self.state_dict(copy=False)
         seen = {"batches_seen": self.batches_seen} if self._heads else {}
-        return settings | {"vector": self.vector.copy(), "buffers": buffers, "dropout": dropout} | seen
+        buffers = [leaf.copy() for leaf in flatten_tree(self.buffers)[0]]
+        arrays = {"vector": self.vector.copy(), "buffers": buffers}
+        return settings | arrays | {"dropout": state["dropout"]} | seen
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._describe(state["layers"], state["loss"], state["dtype"])

@@ -68,12 +68,12 @@ class BatchNorm(Norm):
 
     Notes
     -----
-    Training normalizes by the batch's statistics; prediction, and `Sequential.loss`, by the running ones, which are in
-    ``model.buffers`` and start at mean 0, variance 1. After an average of weights, `Sequential.refresh_statistics` makes
-    them fit again.
+    Training normalizes by the batch's statistics; prediction, and `Sequential.loss`, by the running ones, which are
+    in ``model.buffers`` and start at mean 0, variance 1. After an average of weights, `Sequential.refresh_statistics`
+    makes them fit again.
 
-    The mean takes any constant away: the bias of a Dense layer right before is redundant. It stays where it is (its gradient is
-    0 but for rounding) and does no harm; beta does its work.
+    The mean takes any constant away: the bias of a Dense layer right before is redundant. It stays where it is (its
+    gradient is 0 but for rounding) and does no harm; beta does its work.
 
     Ioffe and Szegedy, 2015; Goodfellow et al., *Deep Learning*, section 8.7.1, which puts it before the activation.
     """

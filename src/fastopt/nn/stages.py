@@ -146,6 +146,14 @@ class ResidualStage(Stage):
         self.inside.release()
 
 
+def norm_stage(layer: Norm, params: Any, grads: Any, path: str, at: Setting) -> Any:
+    if isinstance(layer, BatchNorm):
+        mode = "refresh" if at.refresh else "train" if at.training else "predict"
+        return BatchNormStage(layer, params, grads, at.rows, at.dtype, at.buffers.get(path), mode)
+    assert isinstance(layer, (LayerNorm, RMSNorm))
+    return RowNormStage(layer, params, grads, at.rows, at.dtype)
+
+
 class AuxiliaryStage(Stage):
     """Only for training. The head's loss is found on the way back, when targets are known to be right."""
 
@@ -167,14 +175,6 @@ class AuxiliaryStage(Stage):
 
     def release(self) -> None:
         self.inside.release()
-
-
-def norm_stage(layer: Norm, params: Any, grads: Any, path: str, at: Setting) -> Any:
-    if isinstance(layer, BatchNorm):
-        mode = "refresh" if at.refresh else "train" if at.training else "predict"
-        return BatchNormStage(layer, params, grads, at.rows, at.dtype, at.buffers[path], mode)
-    assert isinstance(layer, (LayerNorm, RMSNorm))
-    return RowNormStage(layer, params, grads, at.rows, at.dtype)
 
 
 class Chain(Stage):
@@ -218,7 +218,7 @@ class Chain(Stage):
                 inner = Chain(layer.layers, params.get(key, {}), grads.get(key, {}), width, at, here, need)
                 stage = ResidualStage(inner, width, at, need)
             elif isinstance(layer, Auxiliary):
-                if not at.training:
+                if not (at.training or at.refresh):
                     continue
                 inner = Chain(layer.layers, params[key], grads[key], width, at, here, need)
                 outputs = chain_width(layer.layers, width)

@@ -60,9 +60,9 @@ def batch_norm(
         The running variance takes up ``n / (n - 1) var`` of n values a channel, as torch; False: ``var``, as Keras.
         What x is divided by is always the biased one.
     groups, ghost : int, optional
-        Ghost batches (Hoffer et al., 2017): parts of the batch with statistics of their own, in training. Either so many
-        `groups` of nearly equal size (the first ones hold one example more), or groups of `ghost` examples; what is
-        then left over is a group if it holds at least half as many, else it belongs to the last one. The running
+        Ghost batches (Hoffer et al., 2017): parts of the batch with statistics of their own, in training. Either so
+        many `groups` of nearly equal size (the first ones hold one example more), or groups of `ghost` examples; what
+        is then left over is a group if it holds at least half as many, else it belongs to the last one. The running
         statistics take up those of each group in turn.
     out : ndarray, optional
         Where y is written. It may be x itself where x is not needed any more: in prediction, and in training without
@@ -84,10 +84,10 @@ def batch_norm(
 
     Notes
     -----
-    Statistics are sums of doubles in a fixed order, taken again about the mean where that is far from zero: neither the
-    number of threads nor the instruction set changes a bit. A channel with a variance of 0 gives ``y = beta``. A single value a channel gives
-    ``y = beta`` and ``dx = 0``, and leaves the running variance as it is. An empty batch gives empty arrays and leaves
-    the running statistics. NaN and Inf pass through: they make their channel NaN.
+    Statistics are sums of doubles in a fixed order, taken again about the mean where that is far from zero: neither
+    the number of threads nor the instruction set changes a bit. A channel with a variance of 0 gives ``y = beta``. A
+    single value a channel gives ``y = beta`` and ``dx = 0``, and leaves the running variance as it is. An empty batch
+    gives empty arrays and leaves the running statistics. NaN and Inf pass through: they make their channel NaN.
 
     Ioffe and Szegedy, 2015; Goodfellow et al., *Deep Learning*, section 8.7.1, eq. 8.35 to 8.37.
 
@@ -143,8 +143,8 @@ def batch_norm_backward(
 
     Notes
     -----
-    In training, dx is orthogonal to a common shift and to a common scaling of the channel: it sums to 0, and so do its products
-    with xhat, but for eps and rounding.
+    In training, dx is orthogonal to a common shift and to a common scaling of the channel: it sums to 0, and so do
+    its products with xhat, but for eps and rounding.
     """
     return kernels.backward(dy, cache, out)
 

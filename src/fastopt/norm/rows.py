@@ -116,7 +116,7 @@ def rms_norm(
 def rms_norm_backward(
     dy: np.ndarray, cache: Cache, out: Out = None
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-    """Gradients by x and gamma: ``dx = rstd (h - xhat mean(h xhat))``, ``dgamma = sum over rows dy xhat``; h = gamma dy.
+    """Gradients by x and gamma: ``dx = rstd (h - xhat mean(h xhat))``, h = gamma dy, ``dgamma = sum dy xhat``.
 
     Parameters and what is returned are as for `batch_norm_backward`; dbeta is None.
     """
