@@ -27,6 +27,7 @@ IDS = [p.stem for p in FILES]
 SMALL: dict[str, dict[str, Any]] = {
     "adaptive_rates": {"decades": 1.0, "steps": 5, "rows": 60},
     "augmentation_and_batches": {"sizes": (5, 20), "rows": 20, "steps": 5, "copies": 2},
+    "batch_norm": {"rates": (0.1,), "epochs": 1, "depth": 2, "width": 8},
     "ill_conditioned": {"n": 10, "kappas": (10, 100)},
     "local_minima": {"widths": (2,), "points": 2, "starts": 2, "rows": 40, "iterations": 10, "bends": 3},
     "second_order": {"passes": 3, "rows": 60, "batch": 20},
