@@ -1,9 +1,9 @@
 """Batch norm, forward and backward in training: ``python -m bench.norm [--quick] [--out FOLDER]``.
 
 The floor is a C loop over the five streams of the work, each touched once: x read and y written, then x and dy read
-and dx written. Contestants, one thread: ours as a user calls it, arrays given by ``out=``; torch's own kernels without
-its autograd; NumPy written with care (one pass each for mean and variance, in place, no temporary that can be
-avoided); jax where it is installed. Ratios are of medians over turns; "quiet" is that of the best turns. Writes norm.json.
+and dx written. Contestants, one thread: ours as a user calls it, arrays given by ``out=``; torch's own kernels
+without its autograd; NumPy written with care (in place, no temporary that can be avoided); jax where it is installed.
+Ratios are of medians over turns; "quiet" is that of the best turns. Writes norm.json.
 """
 
 from __future__ import annotations
