@@ -203,11 +203,6 @@ NORM_INLINE void FN(norm_scale_rows)(const REAL *x, REAL *y, ptrdiff_t step, ptr
     for (; j + 2 * FN(NORM_V) <= cols; j += 2 * FN(NORM_V)) {
         const FN(norm_vec) m0 = VEC(m + j), a0 = VEC(a + j), b0 = VEC(b + j);
         const FN(norm_vec) m1 = VEC(m + j + FN(NORM_V)), a1 = VEC(a + j + FN(NORM_V)), b1 = VEC(b + j + FN(NORM_V));
-        if (n == 4)
-            for (ptrdiff_t i = 0, at = j - 4 * step; i < 4; i++, at += step) {
-                FO_PREFETCH(x + at);
-                FO_PREFETCH(y + at);
-            }
         for (ptrdiff_t i = 0, at = j; i < n; i++, at += step) {
             const FN(norm_vec) x0 = VEC(x + at), x1 = VEC(x + at + FN(NORM_V));
             PUT_VEC(y + at, (x0 - m0) * a0 + b0);
@@ -229,12 +224,6 @@ NORM_INLINE void FN(norm_slope_rows)(const REAL *x, const REAL *dy, REAL *dx, pt
         const ptrdiff_t k = j + FN(NORM_V);
         const FN(norm_vec) m0 = VEC(m + j), a0 = VEC(a + j), b0 = VEC(b + j), d0 = VEC(d + j);
         const FN(norm_vec) m1 = VEC(m + k), a1 = VEC(a + k), b1 = VEC(b + k), d1 = VEC(d + k);
-        if (n == 4)
-            for (ptrdiff_t i = 0, at = j - 4 * step; i < 4; i++, at += step) {
-                FO_PREFETCH(x + at);
-                FO_PREFETCH(dy + at);
-                FO_PREFETCH(dx + at);
-            }
         for (ptrdiff_t i = 0, at = j; i < n; i++, at += step) {
             const ptrdiff_t to = at + FN(NORM_V);
             const FN(norm_vec) x0 = VEC(x + at), x1 = VEC(x + to), g0 = VEC(dy + at), g1 = VEC(dy + to);
