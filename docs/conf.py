@@ -12,16 +12,17 @@ import os
 import re
 from typing import Any
 
-import fastopt
-from docutils import nodes
-from docutils.utils.math import MathError
-from docutils.utils.math.latex2mathml import tex2mathml
-from sphinx.application import Sphinx
-from sphinx.util import logging
-
 os.environ["FASTOPT_GALLERY"] = "1"  # examples leave their figure open instead of writing a file
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small networks: threads of BLAS only get in each other's way
-builtins.__file__ = "an example"  # type: ignore[attr-defined]  # which sphinx-gallery gives no script, and `finish` does not use here
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # threads of BLAS only hinder small networks
+builtins.__file__ = "example"  # type: ignore[attr-defined]  # sphinx-gallery gives scripts none; nothing reads it
+
+from docutils import nodes  # noqa: E402
+from docutils.utils.math import MathError  # noqa: E402
+from docutils.utils.math.latex2mathml import tex2mathml  # noqa: E402
+from sphinx.application import Sphinx  # noqa: E402
+from sphinx.util import logging  # noqa: E402
+
+import fastopt  # noqa: E402
 
 project = "fastopt"
 author = "fastopt developers"
@@ -62,10 +63,9 @@ sphinx_gallery_conf: dict[str, Any] = {
     "doc_module": ("fastopt",),
     "remove_config_comments": True,
     "show_memory": False,
+    "write_computation_times": False,
     "show_signature": False,
     "download_all_examples": False,
-    "default_thumb_file": None,
-    "matplotlib_animations": False,
 }
 
 html_theme = "alabaster"
@@ -73,7 +73,7 @@ html_theme_options = {
     "description": fastopt.__doc__.partition(": ")[2].rstrip("."),
     "page_width": "1100px",
     "sidebar_width": "230px",
-    "fixed_sidebar": True,
+    "sidebar_collapse": True,
 }
 html_math_renderer = "mathml"
 html_show_sourcelink = False
@@ -83,7 +83,8 @@ logger = logging.getLogger(__name__)
 
 
 def mathml(translator: Any, node: Any, block: bool) -> None:
-    tex = re.sub(r"frac(\d)(\d)", r"frac{\1}{\2}", node.astext().replace(r"\dots", r"\ldots"))  # what docutils does not know
+    tex = node.astext().replace(r"\dots", r"\ldots")  # two things that docutils does not know
+    tex = re.sub(r"frac(\d)(\d)", r"frac{\1}{\2}", tex)
     try:
         text = str(tex2mathml(tex, as_block=block))
     except MathError as error:

@@ -20,6 +20,7 @@ from fastopt.checkpoint import Checkpointer
 from fastopt.checkpoint.every import Interval, interval
 from fastopt.cli.__main__ import main
 from fastopt.cli.training import Course, History, Score
+from fastopt.meta import EarlyStopping
 
 
 @pytest.fixture(autouse=True)
@@ -294,15 +295,10 @@ def test_a_checkpoint_that_cannot_be_written_is_one_line(
 
 
 def test_the_course_of_a_run_comes_back() -> None:
-    course = Course(
-        History(losses=[1.0], validation=[Score(0.5, accuracy=0.9)], best=0, steps=3),
-        np.ones(4),
-        (0.1, 0.5),
-        2.0,
-        3.0,
-        4,
-        5,
-    )
+    early = EarlyStopping(None)
+    early.update((0.1, 0.5), np.ones(4), 0)
+    history = History(losses=[1.0], validation=[Score(0.5, accuracy=0.9)], best=0, steps=3)
+    course = Course(history, early, 2.0, 3.0, 4, 5)
     fo.save("run", course=course)
     fresh = Course()
     held = fresh

@@ -124,6 +124,17 @@ def test_far_tails_are_exact(dtype):
     np.testing.assert_allclose(b, -a, rtol=np.finfo(dtype).eps)
 
 
+@pytest.mark.parametrize("low, high", [(2.91, 2.9100011), (-1.31, -1.309999553), (1.69, 1.690002704)])
+@pytest.mark.parametrize("size", [1000, 200_000])
+def test_rounding_does_not_step_over_the_ends(low, high, size):
+    """Narrow intervals in float32: low + (high - low) rounds to more than high."""
+    assert np.float32(high - low) + np.float32(low) > np.float32(high)
+    a = init.uniform(np.empty(size, np.float32), low, high, rng=0)
+    assert np.float32(low) == a.min() and a.max() == np.float32(high)
+    b = init.truncated_normal(np.empty(size, np.float32), 0.3, 1e-7, 0.3 - 1.9e-7, 0.3 + 1.9e-7, rng=0)
+    assert np.float32(0.3 - 1.9e-7) <= b.min() and b.max() <= np.float32(0.3 + 1.9e-7)
+
+
 def test_independent_elements():
     """Neighbours in a row, in a column and across the borders of chunks are uncorrelated."""
     a = init.normal(np.empty((2000, 1000), np.float32), rng=5).astype(np.float64)
@@ -220,7 +231,7 @@ def test_large_arrays_are_cut_into_chunks_of_known_streams(name, dtype):
 
 def test_seeds_of_streams_stay_what_they_are():
     """NumPy promises the words of a bit generator and of a SeedSequence, not the numbers made of them: these are pinned."""
-    assert (_streams.CHUNK, _streams.BLOCK) == (1 << 17, 1 << 16)
+    assert (_streams.SMALL, _streams.CHUNK, _streams.BLOCK) == (1 << 15, 1 << 17, 1 << 16)
     seed = _targets.words(np.random.default_rng(2026))
     assert seed == (3658676650, 768519172, 113462463, 2748406119)
     leaf = np.random.PCG64(_targets.leaf_seed(seed, "layers/0/w")).random_raw(4)

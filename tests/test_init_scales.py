@@ -349,7 +349,11 @@ def test_adjust_by_gradients():
     assert all(scales.settled.values()) and min(below) >= 0.5 and max(below) <= 2
     assert before.rows[0].grad_below < 0.01
     model, (x, y) = make(scale=0.1), batch()
-    assert all(init.adjust(model, x, y, by="gradients").settled.values())
+    scales = init.adjust(model, x, y, by="gradients")  # by what comes from the loss
+    assert all(scales.settled.values())
+    for row in init.watch(model, x, y).rows:
+        if row.weighted:
+            assert 0.5 <= row.grad_below / scales.rows[-1].grad_std <= 2
 
 
 def test_adjust_gives_up_where_scales_do_not_help():

@@ -27,7 +27,7 @@ EVERY = "30s"
 SETTINGS = (
     "target", "task", "drop", "categorical", "missing", "no_header", "validation", "test", "hidden", "activation",
     "dropout", "dtype", "optimizer", "opt", "lr", "schedule", "convention", "batch_size", "epochs", "clip_norm",
-    "clip_value", "average", "early_stopping", "seed",
+    "clip_value", "average", "early_stopping", "seed", "diagnose",
 )  # fmt: skip
 
 
@@ -185,6 +185,8 @@ def option(name: str) -> str:
 def told(value: Any) -> str:
     if value is None or value == []:
         return "not given"
+    if value is True:
+        return "given"
     return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 

@@ -13,11 +13,12 @@ import numpy as np
 
 from fastopt.cli import choices, pictures, report
 from fastopt.cli.arguments import fraction, hidden_sizes, positive, whole, whole_from_0
+from fastopt.cli.diagnose import DIAGNOSIS, Diagnosis, is_our_diagnosis
 from fastopt.cli.errors import Mistake, first_line, listed, need
 from fastopt.cli.files import write_whole
 from fastopt.cli.prepare import PARTS, Prepared, add_data_arguments, prepare
 from fastopt.cli.resuming import Resumable, add_checkpoint_arguments, check_options
-from fastopt.cli.training import Course, Diverged, History, Score, spent, train
+from fastopt.cli.training import Course, Diverged, History, Score, train
 
 __all__ = ["add_arguments", "run"]
 
@@ -34,10 +35,12 @@ With --checkpoint FILE a run may end at any moment, by Ctrl-C, kill -9 or loss o
 --resume goes on from the last save and ends as if nothing had been. Only --epochs may then be another (without
 --schedule), and what has no part in the result.
 --out DIR gets curve.png and model.safetensors. An earlier run there is replaced; a folder that holds anything
-else and no such run is refused.
+else and no such run is refused. With --diagnose it also gets diagnosis.png and diagnosis.html: what holds the run
+back (Deep Learning, 8.2), by the steps themselves and, at the end, by the function; of a run that diverged too.
 
   fastopt train data.csv --target price --hidden 256,128 --optimizer adamw --opt weight_decay=0.05
   fastopt train data.csv --checkpoint run.safetensors --every 30s --resume
+  fastopt train data.csv --lr 0.3 --optimizer sgd --diagnose
   fastopt train --optimizer sgd --opt momentum=0.9 --lr 0.1 --schedule warmup_cosine:warmup=0.1 --epochs 60
 """
 
@@ -111,6 +114,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     result.add_argument(
         "--out", type=Path, default=Path("fastopt-run"), metavar="DIR", help="default fastopt-run"
     )
+    result.add_argument(
+        "--diagnose",
+        action="store_true",
+        default=None,
+        help="watch the run and say what holds it back: verdicts, diagnosis.png, diagnosis.html",
+    )
     result.add_argument("--quiet", action="store_true", help="print the scores and nothing else")
 
 
@@ -132,15 +141,22 @@ def run(args: argparse.Namespace) -> int:
         return choices.build_optimizer(
             args.optimizer, model.params, lr, fields,
             convention=args.convention, clip_norm=args.clip_norm, clip_value=args.clip_value, average=average,
+            **({"diagnostics": True} if args.diagnose else {}),
         )  # fmt: skip
 
     lr = args.lr if args.lr is not None else choices.default_lr(optimizer(None))
     schedule: Any = choices.build_schedule(args.schedule, lr, total) if args.schedule else None
     opt = optimizer(lr if schedule is None else schedule)
     course = Course()
+    diagnosis = (
+        Diagnosis(model, opt, build_model(args, data, args.seed, dropout=0.0), data)
+        if args.diagnose
+        else None
+    )
+    watched = {} if diagnosis is None else {"monitor": diagnosis.monitor}
     resumable = None
     if args.checkpoint is not None:
-        resumable = Resumable(args, data, course, model=model, opt=opt, batches=batches)
+        resumable = Resumable(args, data, course, model=model, opt=opt, batches=batches, **watched)
     resumed = resumable is not None and args.resume and resumable.resume()
     if not args.quiet:
         rows = heading(args, data, model, fields, lr, batches)
@@ -150,8 +166,10 @@ def run(args: argparse.Namespace) -> int:
         out.print()
 
     def after_epoch() -> None:
+        if diagnosis is not None:
+            diagnosis.after_epoch()
         if resumable is not None:
-            over = len(course.history.validation) >= args.epochs or spent(course.history, args.early_stopping)
+            over = len(course.history.validation) >= args.epochs or course.early.stopped
             resumable.finish() if over else resumable.after_epoch()
 
     progress = report.Progress(out, args.epochs, len(batches), data.is_classes, args.quiet)
@@ -165,12 +183,22 @@ def run(args: argparse.Namespace) -> int:
                 on_epoch=(lambda s: schedule.update(s.loss)) if hasattr(schedule, "update") else None,
                 show=progress.show, done=progress.done, course=course,
                 after_step=resumable.after_step if resumable is not None else None, after_epoch=after_epoch,
+                watch=diagnosis.watch if diagnosis is not None else None,
             )  # fmt: skip
         except Diverged as lost:
-            raise Mistake(f"the run diverged: {lost}; {remedy(args, lr, optimizer)}") from None
+            told = ""
+            if diagnosis is not None:
+                page = write_diagnosis(args.out, diagnosis.of_lost_run(lost))[-1]
+                told = f" ({page} says more)"
+            raise Mistake(f"the run diverged: {lost}; {remedy(args, lr, optimizer)}{told}") from None
+    found = None if diagnosis is None else diagnosis.report(out.is_terminal and not args.quiet)
     scores = {part: data.score(model, part) for part in PARTS}
     written = write(args, data, model, history, scores, lr)
+    if found is not None:
+        written += write_diagnosis(args.out, found)
     tell(out, args, data, history, scores, written, replaced)
+    if found is not None and not args.quiet:
+        out.print(f"What holds the run back:\n{found.text}", markup=False)
     return 130 if history.interrupted else 0
 
 
@@ -199,14 +227,15 @@ def set_threads(threads: int | None) -> None:
     threadpool_limits(threads, user_api="blas")
 
 
-def build_model(args: argparse.Namespace, data: Prepared, seed: int) -> Any:
+def build_model(args: argparse.Namespace, data: Prepared, seed: int, dropout: float | None = None) -> Any:
     from fastopt import nn
 
     loss = nn.SoftmaxCrossEntropy() if data.is_classes else nn.SquaredError()
     try:
         return nn.mlp(
             data.recipe.width, args.hidden, data.recipe.target.width,
-            activation=args.activation, dropout=args.dropout, loss=loss, dtype=np.dtype(args.dtype), rng=seed,
+            activation=args.activation, dropout=args.dropout if dropout is None else dropout,
+            loss=loss, dtype=np.dtype(args.dtype), rng=seed,
         )  # fmt: skip
     except (TypeError, ValueError) as error:
         raise Mistake(first_line(error)) from None
@@ -262,7 +291,8 @@ def check_folder(folder: Path) -> bool:
     held = sorted(entry.name for entry in folder.iterdir())
     if not held:
         return False
-    if MODEL not in held or not is_our_model(folder / MODEL):
+    ours = MODEL in held and is_our_model(folder / MODEL)
+    if not ours and not (set(held) <= set(DIAGNOSIS) and is_our_diagnosis(folder)):
         raise Mistake(
             f"--out {folder}: the folder holds {listed(held, 3)} and no earlier run of fastopt; "
             "choose a new or empty one"
@@ -319,11 +349,26 @@ def write(
             written.insert(0, args.out / CURVE)
         else:
             (args.out / CURVE).unlink(missing_ok=True)  # of the run that is replaced
+        for name in DIAGNOSIS:
+            (args.out / name).unlink(missing_ok=True)
     except OSError as error:
         if made and args.out.is_dir() and not any(args.out.iterdir()):
             args.out.rmdir()
         raise Mistake(f"cannot write to {str(args.out)!r}: {error.strerror or error}") from None
     return written
+
+
+def write_diagnosis(folder: Path, found: Any) -> list[Path]:
+    """The page of a report as picture and as HTML."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise Mistake(f"cannot write to {str(folder)!r}: {error.strerror or error}") from None
+    picture = found.png()
+    paths = [folder / name for name in DIAGNOSIS]
+    for path, content in zip(paths, (picture, found.html(picture).encode()), strict=True):
+        write_whole(path, content)
+    return paths
 
 
 def tell(
@@ -358,7 +403,7 @@ def tell(
         shares = ", ".join(f"{name} {100 * t / total:.0f} %" for name, t in history.times.items())
         rows.append(("time", f"{total:.2f} s: {shares}"))
     for path in written:
-        name = "picture" if path.name == CURVE else "model"
+        name = {CURVE: "picture", MODEL: "model"}.get(path.name, "diagnosis")
         rows.append((name, f"{path}" + (" (in place of the earlier run's)" if replaced else "")))
     report.print_pairs(out, rows)
     file = "" if args.file is None else " FILE"

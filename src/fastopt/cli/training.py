@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from time import perf_counter
 from typing import Any
 
 import numpy as np
+
+from fastopt.meta.early_stopping import EarlyStopping
 
 __all__ = ["Course", "Diverged", "History", "Score", "score", "train"]
 
@@ -77,8 +80,7 @@ class Course:
     """Where a run stands between two steps, beside model, optimizer and batches: what `train` goes on from."""
 
     history: History = field(default_factory=History)
-    kept: np.ndarray | None = None  # weights of the best epoch
-    best: tuple[float, float] = (math.inf, math.inf)
+    early: EarlyStopping = field(default_factory=lambda: EarlyStopping(None))  # a step of it is an epoch
     first: float = math.nan  # loss of the very first batch
     total: float = 0.0  # of the epoch under way: losses times rows, rows, steps
     samples: int = 0
@@ -86,15 +88,17 @@ class Course:
 
     def state_dict(self) -> dict[str, Any]:
         """Arrays and plain values, as a checkpoint takes them."""
-        state = {name: getattr(self, name) for name in ("kept", "best", "first", "total", "samples", "count")}
-        return state | {"history": asdict(self.history)}
+        state = {name: getattr(self, name) for name in ("first", "total", "samples", "count")}
+        return state | {"history": asdict(self.history), "early": self.early.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a saved state; nothing is changed if it is none."""
         told = dict(state)
         history = History(**told.pop("history"))
         history.validation = [Score(**score) for score in history.validation]  # type: ignore[arg-type]
-        fresh = Course(history, **told)
+        early = EarlyStopping(None)
+        early.load_state_dict(told.pop("early"))
+        fresh = Course(history, early, **told)
         self.__dict__.update(fresh.__dict__)
 
 
@@ -111,6 +115,7 @@ def train(
     on_epoch: Callable[[Score], None] | None = None,
     show: Callable[[int, int, float, History], None] | None = None,
     done: Callable[[int, History], None] | None = None,
+    watch: Callable[[Any, float], None] | None = None,
     course: Course | None = None,
     after_step: Callable[[], None] | None = None,
     after_epoch: Callable[[], None] | None = None,
@@ -133,6 +138,8 @@ def train(
         Called about ten times a second with epoch, step in the epoch, loss of the batch, history.
     done : callable, optional
         Called after every epoch with its number from 0 and the history.
+    watch : callable, optional
+        Gets the record of every step and the loss before it.
     course : Course, optional
         Where to go on; kept up to date. A run that goes on needs model, optimizer and batches as they were.
     after_step, after_epoch : callable, optional
@@ -144,21 +151,17 @@ def train(
         At the first step whose loss is not finite or beyond 10^6 times its start.
     """
     course = Course() if course is None else course
-    history = course.history
+    history, early = course.history, course.early
+    early.patience = patience
     try:
         with np.errstate(all="ignore"):  # what overflows is found by the check of the loss
-            while (epoch := len(history.validation)) < epochs and not spent(history, patience):
-                _epoch(model, opt, batches, course, epoch, show, after_step)
+            while (epoch := len(history.validation)) < epochs and not early.stopped:
+                _epoch(model, opt, batches, course, epoch, show, watch, after_step)
                 start = perf_counter()
-                if averaged:
-                    with opt.averaged():
-                        result, weights = judge(), model.vector.copy()
-                else:
-                    result, weights = judge(), model.vector
-                place = rank(result)
-                if place < course.best or course.kept is None:
-                    # A new array, never a copy into the old one: Ctrl-C finds one whole or the other.
-                    course.kept, course.best, history.best = weights.copy(), place, epoch
+                with opt.averaged() if averaged else nullcontext():
+                    result = judge()
+                    early.update(rank(result), model.vector, epoch)
+                history.best = early.best_step
                 history.validation.append(result)
                 if not math.isfinite(result.loss):
                     raise Diverged(history.steps, result.loss, history.losses[0])
@@ -169,21 +172,12 @@ def train(
                     done(epoch, history)
                 if after_epoch is not None:
                     after_epoch()
-        history.stopped_early = spent(history, patience)
+        history.stopped_early = early.stopped
     except KeyboardInterrupt:
         history.interrupted = True
-    if course.kept is not None:
-        model.vector[...] = course.kept
+    if early.best is not None:
+        early.restore(model.vector)
     return history
-
-
-def spent(history: History, patience: int | None) -> bool:
-    """Whether so many epochs have brought nothing better that the run ends."""
-    return (
-        patience is not None
-        and history.best is not None
-        and len(history.validation) - 1 - history.best >= patience
-    )
 
 
 def _epoch(
@@ -193,6 +187,7 @@ def _epoch(
     course: Course,
     epoch: int,
     show: Callable[[int, int, float, History], None] | None,
+    watch: Callable[[Any, float], None] | None,
     after_step: Callable[[], None] | None,
 ) -> None:
     """One pass over the batches, or what is left of it. Nothing here but looks at the clock and sums a step."""
@@ -208,7 +203,7 @@ def _epoch(
             raise Diverged(history.steps + 1, loss, loss if math.isnan(course.first) else course.first)
         middle = clock()
         try:
-            opt.step(grads)
+            record = opt.step(grads)
         except FloatingPointError:
             raise Diverged(history.steps + 1, math.nan, course.first) from None
         end = clock()
@@ -222,6 +217,9 @@ def _epoch(
         course.count += 1
         history.samples += len(xb)
         history.steps += 1
+        if watch is not None:
+            watch(record, loss)
+            end = clock()
         if show is not None and end - shown >= REFRESH:
             shown = end
             show(epoch, course.count, loss, history)

@@ -17,19 +17,13 @@ from __future__ import annotations
 
 from fastopt.diagnostics._answer import Answer
 from fastopt.diagnostics.check import GradientCheck, GradientError, check_gradients
-from fastopt.diagnostics.critical import CriticalPoint, Escape, critical_point, escape
-from fastopt.diagnostics.curvature import (
-    Conditioning,
-    Curvature,
-    Spectrum,
-    conditioning,
-    curvature,
-    extreme_eigenvalues,
-    hessian_operator,
-)
+from fastopt.diagnostics.critical import CriticalPoint, critical_point
+from fastopt.diagnostics.curvature import Conditioning, Curvature, conditioning, curvature
+from fastopt.diagnostics.escape import Escape, escape
+from fastopt.diagnostics.hessian import Spectrum, extreme_eigenvalues, hessian_operator
 from fastopt.diagnostics.inexact import InexactGradient, inexact_gradient
 from fastopt.diagnostics.jacobians import LongTerm, long_term
-from fastopt.diagnostics.landscape import Plane, StraightLine, Trajectory, plane, straight_line, trajectory
+from fastopt.diagnostics.landscape import Plane, StraightLine, plane, straight_line
 from fastopt.diagnostics.monitor import Monitor
 from fastopt.diagnostics.noise import (
     Disagreement,
@@ -44,6 +38,7 @@ from fastopt.diagnostics.noise import (
 from fastopt.diagnostics.page import Report
 from fastopt.diagnostics.symptoms import Symptom, gradient_norm_test
 from fastopt.diagnostics.tails import GradientTails, gradient_tails
+from fastopt.diagnostics.trajectory import Trajectory, trajectory
 
 __all__ = [
     "Answer",

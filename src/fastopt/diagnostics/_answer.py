@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["COLOURS", "Answer", "dress", "figure_class", "new_axes", "number"]
+__all__ = ["COLOURS", "Answer", "both_ways", "dress", "figure_class", "new_axes", "number"]
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -96,6 +96,12 @@ def new_axes(owner: str, path: object = None, size: tuple[float, float] = (7.0, 
     from matplotlib import pyplot
 
     return pyplot.subplots(figsize=size, layout="constrained")[1]
+
+
+def both_ways(axis: Any, least: float) -> None:
+    """A logarithmic axis to both sides of zero, linear below `least`, with room between its ticks."""
+    getattr(axis.axes, f"set_{axis.axis_name}scale")("symlog", linthresh=least)
+    axis.get_major_locator().set_params(numticks=6)
 
 
 def dress(ax: Any) -> None:

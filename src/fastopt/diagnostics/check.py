@@ -2,8 +2,8 @@
 
 Complex step: ``Im f(x + i h e) / h`` with h = 1e-30 has no cancellation, so it is exact to rounding (Squire and
 Trapp, SIAM Review 40, 1998). Central differences at h and h/2 are extrapolated, ``(4 D(h/2) - D(h)) / 3``; what they
-differ by, and the rounding of the loss over h, bound the error; h is tried over three orders and the smallest bound taken (after
-Ridders, Advances in Engineering Software 4, 1982).
+differ by, and the rounding of the loss over h, bound the error; h is tried over three orders and the smallest bound
+taken (after Ridders, Advances in Engineering Software 4, 1982).
 
 Every leaf is also checked along one direction of random signs. What sampled elements miss is seen there, and found by
 halving the leaf.

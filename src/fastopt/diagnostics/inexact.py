@@ -55,7 +55,7 @@ class InexactGradient(Answer):
     def _draw(self, ax: Any) -> None:
         ax.hist(self.cosines, bins=np.linspace(-1, 1, 41), color=COLOURS[0])
         ax.axvline(0.0, color="black", linewidth=0.8)
-        ax.set_xlabel("cosine between a batch's gradient and the mean of all")
+        ax.set_xlabel("cosine of batch and mean gradient")
         ax.set_ylabel("batches")
         ax.set_title(f"noise scale {number(self.noise_scale)} examples", fontsize=11, loc="left")
 

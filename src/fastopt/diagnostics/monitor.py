@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from fastopt._checks import check_integer, check_number
-from fastopt._parameters import check_params
 from fastopt._progress import Progress
-from fastopt._trees import map_tree
 from fastopt.diagnostics._answer import Answer
-from fastopt.diagnostics._objective import Objective, read_loss
+from fastopt.diagnostics._objective import Objective
 from fastopt.diagnostics.critical import critical_point
-from fastopt.diagnostics.curvature import Conditioning, Product, conditioning, curvature_of
+from fastopt.diagnostics.curvature import Conditioning, Curvature, conditioning, curvature_of
+from fastopt.diagnostics.hessian import Product
 from fastopt.diagnostics.inexact import InexactGradient, inexact_gradient
-from fastopt.diagnostics.landscape import StraightLine, Trajectory, straight_line, trajectory
-from fastopt.diagnostics.series import FIELDS, PATH_FIELDS, Series
+from fastopt.diagnostics.landscape import StraightLine, straight_line
 from fastopt.diagnostics.symptoms import Trend, symptoms, trend
-from fastopt.diagnostics.tails import CLIFF, WINDOW, GradientTails, ratios_to_median, tails_of
+from fastopt.diagnostics.trajectory import Trajectory, trajectory
+from fastopt.diagnostics.watch import Watch
+
+if TYPE_CHECKING:
+    from fastopt.diagnostics.page import Report
 
 __all__ = ["Monitor"]
 
-CHUNK = 128  # steps gathered before they are worked on
-WORST = 256  # largest ratios kept
-PROBES = 256  # points of g'g and g'Hg kept
-PROBE = ("step", "loss", "gg", "gHg", "lr")
 
-
-class Monitor:
+class Monitor(Watch):
     """Watch a run, and say what holds it back.
 
     Everything comes from the records of the optimizer's own steps: no array is read for it. What needs the function
@@ -81,184 +76,9 @@ class Monitor:
     []
     """
 
-    def __init__(self, opt: Any, *, capacity: int = 512, snapshots: int = 0) -> None:
-        for name in ("step", "params", "paths", "steps"):
-            if not hasattr(opt, name):
-                raise TypeError(f"Monitor: opt is {type(opt).__name__}; an optimizer of fastopt is wanted")
-        capacity = check_integer("Monitor", "capacity", capacity, 32)
-        snapshots = check_integer("Monitor", "snapshots", snapshots, 0)
-        if capacity % 2 or snapshots % 2:
-            name, value = ("capacity", capacity) if capacity % 2 else ("snapshots", snapshots)
-            raise ValueError(f"Monitor: {name} is {value}; an even number is wanted")
-        self.opt = opt
-        leaves, self._paths = check_params(opt.params, "Monitor")
-        self._eps = [float(np.finfo(leaf.dtype).eps) for leaf in leaves]
-        self._wide = any(leaf.dtype == np.float64 for leaf in leaves)
-        self._first = int(opt.steps)
-        self._series = Series(len(self._paths), capacity)
-        self._pending: list[tuple[float, Any]] = []
-        self._carried: tuple[dict[str, np.ndarray], np.ndarray] | None = (
-            None  # pending steps of a loaded state
-        )
-        self._length: float | None = None  # step length of the last step that is no longer pending
-        self._seen = 0
-        self._recent = np.empty(0)  # the last norms
-        self._worst = np.empty((0, 2))  # ratio, step: the largest ratios
-        self._ratios = self._crossed = 0
-        self._refused: tuple[int, str] = (0, "")
-        self._probes = np.empty((0, len(PROBE)))
-        self._stride = 1
-        self._snapshots: list[tuple[int, np.ndarray]] = []
-        self._kept = snapshots
-        self.answers: dict[str, Answer] = {}
-        if snapshots:
-            self._snapshots.append((0, self._copy()))
-
-    # ---- watching ----
-
-    @property
-    def steps(self) -> int:
-        """Steps watched, skipped ones among them."""
-        return self._seen
-
-    def step(self, grads: Any, loss: float | None = None) -> Any:
-        """``opt.step(grads)``, watched.
-
-        Parameters
-        ----------
-        grads : tree of ndarray
-            As `Optimizer.step` takes them.
-        loss : float, optional
-            At the parameters before the step. Without it there are no verdicts about the loss.
-
-        Returns
-        -------
-        StepRecord
-
-        Raises
-        ------
-        TypeError
-            `loss` is no number; no step was taken.
-        Exception
-            What `Optimizer.step` raises. A refused gradient is remembered.
-        """
-        value = math.nan if loss is None else read_loss("Monitor.step", loss)
-        try:
-            record = self.opt.step(grads)
-        except FloatingPointError as error:
-            self._refused = (self._refused[0] + 1, str(error))
-            raise
-        self._append(record, value)
-        return record
-
-    def observe(self, record: Any, loss: float | None = None) -> None:
-        """Watch a step that was taken elsewhere: `record` is what ``opt.step`` returned."""
-        if not hasattr(record, "clip_factor"):
-            raise TypeError(f"Monitor.observe: record is {type(record).__name__}; a StepRecord is wanted")
-        self._append(record, math.nan if loss is None else read_loss("Monitor.observe", loss))
-
-    def _append(self, record: Any, loss: float) -> None:
-        self._pending.append((loss, record))
-        self._seen += 1
-        if self._kept and self._seen % self._stride == 0:
-            self._snapshot()
-        carried = 0 if self._carried is None else len(self._carried[1])
-        if len(self._pending) + carried >= CHUNK:
-            self._flush()
-
-    def _copy(self) -> np.ndarray:
-        dtype = np.float64 if self._wide else np.float32
-        leaves, _ = check_params(self.opt.params, "Monitor")
-        return np.concatenate([leaf.ravel() for leaf in leaves] or [np.empty(0)]).astype(dtype, copy=False)
-
-    def _snapshot(self) -> None:
-        if len(self._snapshots) >= self._kept:
-            self._snapshots = self._snapshots[::2]
-            self._stride *= 2
-            if self._seen % self._stride:
-                return
-        self._snapshots.append((self._seen, self._copy()))
-
-    def _flush(self) -> None:
-        rows, per_path = self._rows()
-        self._length = self.step_length if self._pending else self._length
-        self._pending.clear()
-        self._carried = None
-        if not len(rows["steps"]):
-            return
-        norms = np.where(rows["norm_count"] > 0, rows["norm_max"], np.nan)
-        # Norms before clipping; one that is infinite is a crossing of any limit.
-        ratios = ratios_to_median(norms, self._recent)
-        self._recent = np.concatenate([self._recent, norms])[-WINDOW:]
-        start = self._first + self._seen - len(norms)
-        told = ~np.isnan(ratios)
-        new = np.stack([ratios[told], start + 1 + np.flatnonzero(told)], axis=1)
-        self._ratios += len(new)
-        self._crossed += int((new[:, 0] > CLIFF).sum())
-        both = np.concatenate([self._worst, new])
-        self._worst = both[np.argsort(-both[:, 0], kind="stable")[:WORST]]
-        self._series.extend(rows, per_path)
-
-    def _rows(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """The pending steps as arrays."""
-        rows, per_path = self._read_records()
-        if self._carried is None:
-            return rows, per_path
-        before, before_paths = self._carried
-        joined = {name: np.concatenate([before[name], column]) for name, column in rows.items()}
-        return joined, np.concatenate([before_paths, per_path])
-
-    def _read_records(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        count = len(self._pending)
-        loss = np.array([value for value, _ in self._pending], np.float64)
-        records = [record for _, record in self._pending]
-        told = [record.grad_norm for record in records]
-        norm = np.array([math.nan if n is None else n for n in told], np.float64)
-        has_loss, has_norm = np.isfinite(loss), np.isfinite(norm)
-        rows = {name: np.zeros(count) for name in FIELDS}
-        rows["steps"][:] = 1.0
-        rows["loss_count"], rows["loss_sum"] = has_loss.astype(float), np.where(has_loss, loss, 0.0)
-        rows["loss_min"] = rows["loss_max"] = np.where(has_loss, loss, np.nan)
-        rows["norm_count"], rows["norm_sum"] = has_norm.astype(float), np.where(has_norm, norm, 0.0)
-        rows["norm_min"] = rows["norm_max"] = np.where(has_norm, norm, np.nan)
-        rows["clipped"] = np.array([record.clip_factor < 1 for record in records], float)
-        rows["skipped"] = np.array([record.skipped for record in records], float)
-        rows["nonfinite"] = np.array([record.nonfinite for record in records], float)
-        per_path = np.zeros((count, len(self._paths), len(PATH_FIELDS)))
-        for i, record in enumerate(records):
-            if not record.diagnostics:
-                continue
-            for j, path in enumerate(self._paths):
-                row = record.diagnostics.get(path)
-                if row is None:  # a skipped step, or an array that stands still
-                    continue
-                cosine = row["cosine"]
-                values = (
-                    row["grad_norm"], row["param_norm"], row["update_norm"], row["update_ratio"],
-                    cosine or 0.0, cosine is not None, 1.0,
-                )  # fmt: skip
-                if all(map(math.isfinite, values)):
-                    per_path[i, j] = values
-        return rows, per_path
-
-    # ---- asking ----
-
-    @property
-    def step_length(self) -> float | None:
-        """What a unit of gradient moves the parameters by: update over gradient norm, or `lr` of plain SGD."""
-        for _, record in reversed(self._pending):
-            if record.diagnostics:
-                g = math.sqrt(sum(row["grad_norm"] ** 2 for row in record.diagnostics.values()))
-                u = math.sqrt(sum(row["update_norm"] ** 2 for row in record.diagnostics.values()))
-                if g > 0:
-                    return u / g
-        if self._length is not None:
-            return self._length
-        if getattr(self.opt, "rule", None) == "sgd":
-            return float(self.opt.scalars["lr"])
-        return None
-
-    def probe_curvature(self, fun: Callable[..., Any], *, hessp: Callable[..., Any] | None = None) -> Answer:
+    def probe_curvature(
+        self, fun: Callable[..., Any], *, hessp: Callable[..., Any] | None = None
+    ) -> Curvature:
         """``g'g`` and ``g'Hg`` here, added to the record of the run; three gradients.
 
         Parameters
@@ -284,12 +104,6 @@ class Monitor:
             found = curvature_of(loss, g, product(g), lr)
         self._note(found.loss, found.gg, found.gHg, lr)
         return found
-
-    def _note(self, loss: float, gg: float, ghg: float, lr: float | None) -> None:
-        row = [self._first + self._seen, loss, gg, ghg, math.nan if lr is None else lr]
-        self._probes = np.vstack([self._probes, row])
-        if len(self._probes) > PROBES:
-            self._probes = self._probes[::2]
 
     def probe(
         self,
@@ -370,21 +184,6 @@ class Monitor:
         self.answers[line.question], self.answers[path.question] = line, path
         return line, path
 
-    def _tree(self, vector: np.ndarray) -> Any:
-        leaves, _ = check_params(self.opt.params, "Monitor")
-        parts = iter(np.split(vector, np.cumsum([leaf.size for leaf in leaves])[:-1]))
-        return map_tree(lambda leaf: next(parts).reshape(leaf.shape), self.opt.params)
-
-    def tails(self) -> GradientTails:
-        """Cliffs, heavy tails and clipping, as `gradient_tails`."""
-        self._flush()
-        steps = max(self._series.steps, 1)
-        over = self._worst[self._worst[:, 0] > CLIFF]
-        return tails_of(
-            self._worst[:, 1].astype(int), self._worst[:, 0], self._ratios, sorted(over[:64, 1].astype(int).tolist()),
-            self._crossed, float(self._series.column("clipped").sum()) / steps, CLIFF,
-        )  # fmt: skip
-
     def ask(self) -> list[Answer]:
         """Every answer there is, in trouble or not."""
         self._flush()
@@ -418,7 +217,7 @@ class Monitor:
         title: str = "What holds this run back",
         file: TextIO | None = None,
         quiet: bool = False,
-    ) -> Any:
+    ) -> Report:
         """Print the verdicts, and draw one page: ``<folder>/<name>.png`` and ``<folder>/<name>.html``.
 
         Parameters
@@ -454,103 +253,3 @@ class Monitor:
         if not quiet:
             print(report.text, file=file)
         return report
-
-    # ---- saving ----
-
-    def state_dict(self) -> dict[str, Any]:
-        """All that was watched: a tree of arrays and plain values. `answers` are not part of it."""
-        rows, per_path = self._rows()
-        return {
-            "first": self._first,
-            "seen": self._seen,
-            "series": self._series.state_dict(),
-            "pending": {name: column.copy() for name, column in rows.items()},
-            "pending_paths": per_path,
-            "recent": self._recent.copy(),
-            "worst": self._worst.copy(),
-            "counts": [self._ratios, self._crossed],
-            "refused": list(self._refused),
-            "probes": self._probes.copy(),
-            "step_length": self.step_length,
-            "stride": self._stride,
-            "snapshot_steps": [step for step, _ in self._snapshots],
-            "snapshots": [vector.copy() for _, vector in self._snapshots],
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state_dict`.
-
-        Raises
-        ------
-        TypeError, ValueError
-            The state is of another model, capacity or number of snapshots, or none at all; nothing has been changed.
-        """
-        if not isinstance(state, Mapping):
-            raise TypeError(f"Monitor: state is {type(state).__name__}; a dict from state_dict() is wanted")
-        missing = [name for name in self.state_dict() if name not in state]
-        if missing:
-            raise ValueError(f"Monitor: the state has no {missing[0]!r}; a dict from state_dict() is wanted")
-        try:
-            new = self._checked(state)
-        except (ValueError, TypeError, KeyError, IndexError) as error:
-            raise ValueError(f"Monitor: the state does not fit: {error}") from None
-        self.__dict__.update(new)
-        self._pending.clear()
-        self.answers.clear()
-
-    def _checked(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        """The attributes of a saved state."""
-
-        def whole(name: str, value: Any) -> int:
-            return check_integer("state", name, value, 0)
-
-        def array(name: str, value: Any, *shape: int | None) -> np.ndarray:
-            if (
-                not isinstance(value, np.ndarray)
-                or value.dtype != np.float64
-                or value.ndim != len(shape)
-                or any(w is not None and w != n for w, n in zip(shape, value.shape, strict=True))
-            ):
-                got = (
-                    f"{value.dtype}{list(value.shape)}"
-                    if isinstance(value, np.ndarray)
-                    else type(value).__name__
-                )
-                raise ValueError(f"{name} is {got}, needed float64{list(shape)}")
-            return value.copy()
-
-        series = self._series.from_state(state["series"])
-        seen, first = whole("seen", state["seen"]), whole("first", state["first"])
-        pending = state["pending"]
-        if not isinstance(pending, Mapping) or set(pending) != set(FIELDS):
-            raise ValueError(f"pending has other fields than {list(FIELDS)}")
-        count = seen - series.steps
-        rows = {name: array(f"pending[{name!r}]", column, count) for name, column in pending.items()}
-        per_path = array("pending_paths", state["pending_paths"], count, len(self._paths), len(PATH_FIELDS))
-        length = state["step_length"]
-        if length is not None:
-            length = check_number("state", "step_length", length)
-        counts = [whole("counts", value) for value in state["counts"]]
-        refusals, message = state["refused"]
-        if not isinstance(message, str):
-            raise ValueError(f"the message of a refusal is {type(message).__name__}")
-        size, dtype = self._copy().size, np.float64 if self._wide else np.float32
-        steps = [whole("snapshot_steps", value) for value in state["snapshot_steps"]]
-        vectors = state["snapshots"]
-        if len(steps) != len(vectors) or len(steps) > self._kept:
-            raise ValueError(
-                f"{len(vectors)} snapshots for {len(steps)} steps; at most {self._kept} are kept here"
-            )
-        for vector in vectors:
-            if not isinstance(vector, np.ndarray) or vector.shape != (size,) or vector.dtype != dtype:
-                raise ValueError(f"a snapshot is no {np.dtype(dtype)} array of {size} parameters")
-        ratios, crossed = counts
-        return {
-            "_series": series, "_seen": seen, "_first": first, "_carried": (rows, per_path) if count else None,
-            "_length": length, "_recent": array("recent", state["recent"], None),
-            "_worst": array("worst", state["worst"], None, 2), "_ratios": ratios, "_crossed": crossed,
-            "_refused": (whole("refused", refusals), message),
-            "_probes": array("probes", state["probes"], None, len(PROBE)),
-            "_stride": check_integer("state", "stride", state["stride"], 1),
-            "_snapshots": [(step, vector.copy()) for step, vector in zip(steps, vectors, strict=True)],
-        }  # fmt: skip

@@ -116,6 +116,8 @@ class Report:
 
     def write(self, folder: Path, name: str = "diagnosis") -> list[Path]:
         """Both files, each whole or not at all."""
+        if not folder.is_dir():
+            raise FileNotFoundError(f"Monitor.report: there is no folder {str(folder)!r}")
         picture = self.png()
         page = self.html(picture).encode()
         paths = [folder / f"{name}.png", folder / f"{name}.html"]
@@ -269,12 +271,12 @@ def _cosines(ax: Any, monitor: Monitor) -> None:
 def _lines(ax: Any, at: np.ndarray, curves: np.ndarray, paths: list[str]) -> None:
     """A line a path; of many, the first few are named and the others grey."""
     marker = "." if len(at) < 3 else None
-    for i in range(curves.shape[1] - 1, -1, -1):
+    for i in range(curves.shape[1]):
         named = i < NAMED
         ax.plot(
             at, curves[:, i], color=COLOURS[i] if named else "#CCCCCC", linewidth=1.2, marker=marker,
             label=(paths[i] or "params").replace("$", r"\$") if named else "others" if i == NAMED else None,
-            zorder=2 if named else 1,
+            zorder=3 - 0.1 * i if named else 1,
         )  # fmt: skip
 
 

@@ -201,7 +201,7 @@ def _norm_test(series: Series, first: int, where: Trend) -> Symptom:
     trouble = not where.falling and not where.shrunk and not where.risen
     if trouble:
         verdict = (
-            f"The loss has stopped falling, and the gradient's norm is still {number(where.norm_ratio)} of its "
+            f"The loss does not fall, and the gradient's norm is still {number(where.norm_ratio)} of its "
             "greatest: neither a local minimum nor any other critical point holds the run, but the step or the noise."
         )
     elif where.falling or where.risen:

@@ -62,7 +62,14 @@ class GradientTails(Answer):
 
     def _draw(self, ax: Any) -> None:
         rank = np.arange(1, len(self.worst) + 1)
+        from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
         ax.loglog(self.worst, rank / max(self.steps, 1), ".", color=COLOURS[0], label="norms")
+        wide = self.worst[np.isfinite(self.worst)]
+        few = wide.size and wide.max() > 100 * max(wide.min(), 0.1)
+        ax.xaxis.set_major_locator(LogLocator(subs=(1.0,) if few else (1.0, 2.0, 5.0)))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.xaxis.set_minor_formatter(NullFormatter())
         ax.axvline(CLIFF, color=COLOURS[1], linestyle=":", label="cliff")
         ax.set_xlabel("norm over the median before it")
         ax.set_ylabel("share of steps beyond")

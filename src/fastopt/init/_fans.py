@@ -46,6 +46,8 @@ def read_axes(owner: str, axes: Any) -> Axes:
 
 def resolve(shape: tuple[int, ...], axes: Axes, where: str) -> Axes:
     """The axes counted from the front, or a ValueError that names the leaf."""
+    if len(shape) == 2 and axes == NAMED["in_out"]:
+        return Axes((0,), (1,))
     if len(shape) < 2:
         raise ValueError(
             f"{where} has shape {shape}; inputs and outputs have a meaning from two axes on. Biases want a rule of "

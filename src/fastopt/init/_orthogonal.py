@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,6 +20,7 @@ from fastopt.init._threads import Job, run_jobs
 __all__ = ["delta_orthogonal", "orthogonal", "stiefel"]
 
 T = TypeVar("T")
+KEPT = 64  # columns up to which the mask of a triangle is kept
 
 
 @cache
@@ -29,6 +30,11 @@ def _orgqr(kind: str) -> tuple[Callable[..., Any], int]:
 
     routine = lapack.sorgqr if kind == "f" else lapack.dorgqr
     return routine, int(routine(np.zeros((1, 1), kind), np.zeros(1, kind), lwork=-1)[1][0])
+
+
+@lru_cache(16)
+def _upper(n: int) -> np.ndarray:
+    return np.tri(n, dtype=bool).T
 
 
 def stiefel(matrix: np.ndarray, gain: float, rng: np.random.Generator) -> None:
@@ -41,20 +47,27 @@ def stiefel(matrix: np.ndarray, gain: float, rng: np.random.Generator) -> None:
     n = matrix.shape[1]
     orgqr, work = _orgqr(matrix.dtype.char)
     run_jobs(elements(normal_piece(0.0, 1.0))(matrix.T, rng))
-    # Column j below the diagonal, x, is mapped to -sign(x_0) |x| e_0 by I - tau v v', v_0 = 1, as geqrf has it.
+    # With r = sign(x_0) |x|, column j below the diagonal, x, is mapped to -r e_0 by I - tau v v', where
+    # v = (x + r e_0) / (x_0 + r) and tau = (x_0 + r) / r: what geqrf makes of it.
     alpha = np.diagonal(matrix).copy()
     squares = np.square(matrix.T)
-    norm = np.sqrt(np.triu(squares[:, :n]).sum(axis=1) + squares[:, n:].sum(axis=1))
-    beta = -np.copysign(norm, alpha)
-    zero = norm == 0  # reflected by nothing; one number in 2^24 of the last column
-    beta[zero] = 1
-    tau = (beta - alpha) / beta
-    tau[zero] = 0
-    matrix /= alpha - beta
+    if n <= KEPT:
+        squares[:, :n] *= _upper(n)
+        r = np.sqrt(squares.sum(axis=1))
+    else:
+        r = np.sqrt(np.triu(squares[:, :n]).sum(axis=1) + squares[:, n:].sum(axis=1))
+    r = np.copysign(r, alpha, out=r)
+    pivot = alpha + r
+    if r.all():
+        tau = pivot / r
+    else:  # one number of 2^24 in the last column of a square matrix: reflected by nothing
+        tau = np.divide(pivot, r, out=np.zeros_like(r), where=r != 0)
+        pivot[r == 0] = 1
+    matrix /= pivot
     q, _, info = orgqr(matrix, tau, lwork=n * work, overwrite_a=1)
     if info:
         raise RuntimeError(f"LAPACK's orgqr gave {info}")
-    np.multiply(q, gain * np.sign(beta), out=matrix)
+    np.multiply(q, np.copysign(gain, -r), out=matrix)  # the diagonal of R is -r
 
 
 def _fill_matrix(leaf: np.ndarray, out_axes: Sequence[int], gain: float, rng: np.random.Generator) -> None:

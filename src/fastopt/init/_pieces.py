@@ -50,7 +50,7 @@ def normal_piece(mean: float, std: float) -> Piece:
     return piece
 
 
-def truncated_piece(mean: float, std: float, low: float, high: float) -> Piece:
+def truncated_piece(mean: float, std: float, low: float, high: float, dtype: np.dtype) -> Piece:
     """Normal (mean, std) given that it lies in [low, high]; exact, whatever the bounds.
 
     Where at least a quarter of all normal numbers lie inside, those outside are drawn again. Elsewhere the
@@ -67,7 +67,7 @@ def truncated_piece(mean: float, std: float, low: float, high: float) -> Piece:
 
     def redraw(v: np.ndarray, rng: np.random.Generator) -> None:
         rng.standard_normal(out=v, dtype=v.dtype)
-        bad = np.flatnonzero((v < a) | (v > b))
+        bad = np.flatnonzero(np.abs(v) > b if a == -b else (v < a) | (v > b))
         while bad.size:
             again = rng.standard_normal(bad.size, dtype=v.dtype)
             v[bad] = again
@@ -79,11 +79,17 @@ def truncated_piece(mean: float, std: float, low: float, high: float) -> Piece:
         v[...] = ndtri_exp(log_b + np.log1p(w * math.expm1(log_a - log_b)))
 
     draw = redraw if inside >= REJECT else invert
+    # Rounding goes the same way for all numbers: where the ends themselves stay inside, all do.
+    real = dtype.type
+    ends = [real(z) * real(-std if reflect else std) + real(mean) for z in (a, b)]
+    over = draw is invert or min(ends) < real(low) or max(ends) > real(high)
 
     def piece(v: np.ndarray, rng: np.random.Generator) -> None:
         draw(v, rng)
         v *= -std if reflect else std
-        v += mean
-        np.clip(v, low, high, out=v)  # of rounding only
+        if mean != 0:
+            v += mean
+        if over:
+            np.clip(v, low, high, out=v)  # of rounding only
 
     return piece

@@ -50,7 +50,7 @@ def scaled_piece(scale: float, by: Fans, mode: str, distribution: str, dtype: np
     if distribution == "normal":
         return normal_piece(0.0, std)
     std /= CUT_STD
-    return truncated_piece(0.0, std, -2 * std, 2 * std)
+    return truncated_piece(0.0, std, -2 * std, 2 * std, dtype)
 
 
 def weights_from(

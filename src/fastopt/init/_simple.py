@@ -91,7 +91,7 @@ def uniform(params: T, low: float = 0.0, high: float = 1.0, *, rng: Any = None) 
     low, high : float, default 0 and 1
         ``low <= high``. `high` itself is met only by rounding.
     rng : None, int, Generator, ..., optional
-        What ``np.random.default_rng`` takes. An array of up to 2^17 elements is drawn from it, in C order: a
+        What ``np.random.default_rng`` takes. An array of up to 2^15 elements is drawn from it, in C order: a
         Generator gives what ``rng.random(out=...)`` gives, scaled. Larger arrays are cut into chunks with streams
         spawned from 128 bits of it. Each leaf of a tree has a stream of its own, spawned from 128 bits and the
         leaf's path: it does not depend on the other leaves.
@@ -202,6 +202,6 @@ def truncated_normal(
         fits(abs(m) + 16 * s, dtype, where, "|mean| + 16 std")
         for name, value in (("low", a), ("high", b)):
             fits(value, dtype, where, name)
-        return elements(truncated_piece(m, s, a, b))
+        return elements(truncated_piece(m, s, a, b, dtype))
 
     return fill("truncated_normal", params, rng, plan)

@@ -11,8 +11,9 @@ import numpy as np
 from fastopt.init._targets import Filler, words
 from fastopt.init._threads import Job, run_jobs
 
-__all__ = ["BLOCK", "CHUNK", "ChunkGenerator", "Piece", "elements", "one_stream"]
+__all__ = ["BLOCK", "CHUNK", "SMALL", "ChunkGenerator", "Piece", "elements", "one_stream"]
 
+SMALL = 1 << 15  # elements that are drawn from the given generator itself
 CHUNK = 1 << 17  # elements that one stream draws; a larger array is cut, whatever the number of threads
 BLOCK = 1 << 16  # elements that are drawn and then scaled while they are in the second-level cache
 
@@ -28,15 +29,15 @@ Piece: TypeAlias = Callable[[np.ndarray, np.random.Generator], None]
 def elements(piece: Piece) -> Filler:
     """The filler that draws every element by `piece`.
 
-    Up to `CHUNK` elements come from the leaf's generator, in C order. A larger leaf is cut into chunks of that
-    many; chunk i has the SFC64 stream of ``SeedSequence(128 bits of the generator, spawn_key=(i,))``.
+    Up to `SMALL` elements come from the leaf's generator, in C order. A larger leaf is cut into chunks of `CHUNK`
+    elements; chunk i has the SFC64 stream of ``SeedSequence(128 bits of the generator, spawn_key=(i,))``.
     """
 
     def filler(leaf: np.ndarray, rng: np.random.Generator) -> Sequence[Job]:
         direct = leaf.flags.c_contiguous and leaf.flags.aligned
         target = np.asarray(leaf) if direct else np.empty(leaf.shape, leaf.dtype)
         flat = target.reshape(-1)
-        if flat.size <= CHUNK:
+        if flat.size <= SMALL:
             jobs = [Job(flat.size, partial(_draw, piece, flat, rng))]
         else:
             seed = words(rng)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeGuard, TypeVar
 
 import numpy as np
 
@@ -35,7 +35,10 @@ def fill(name: str, params: T, rng: Any, plan: Plan) -> T:
     if params is ASK:
         return plan  # type: ignore[return-value]
     owner = f"fo.init.{name}"
-    leaves, paths = check_params(params, owner)
+    if _plain(params):
+        leaves, paths = [params], [""]
+    else:
+        leaves, paths = check_params(params, owner)
     rng = generator(owner, rng)
     fillers = [
         plan(leaf.shape, leaf.dtype, f"{owner}: params{_at(path)}")
@@ -43,6 +46,17 @@ def fill(name: str, params: T, rng: Any, plan: Plan) -> T:
     ]
     write(leaves, paths, fillers, rng, bare=isinstance(params, np.ndarray))
     return params
+
+
+def _plain(params: Any) -> TypeGuard[np.ndarray]:
+    """Whether it is an array with which nothing can be wrong: most are, and are spared the long way round."""
+    return (
+        type(params) is np.ndarray
+        and params.dtype.char in "fd"
+        and params.dtype.isnative
+        and params.flags.c_contiguous
+        and params.flags.writeable
+    )
 
 
 def write(

@@ -86,6 +86,17 @@ class EarlyStopping:
         self.running: dict[str, Any] = {"sum": 0.0, "count": 0, "passes": 0}
 
     @property
+    def patience(self) -> int | None:
+        """As given; it may be changed at any time."""
+        return self._patience.patience
+
+    @patience.setter
+    def patience(self, value: int | None) -> None:
+        self._patience.patience = (
+            None if value is None else check_integer("EarlyStopping", "patience", value, 1)
+        )
+
+    @property
     def best(self) -> Metric | None:
         """The best metric so far."""
         return self._patience.best

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastopt._trees import flatten_tree
-from fastopt.nn.layers import Dense, Dropout, Layer, Residual
+from fastopt.nn.layers import Auxiliary, Dense, Dropout, Layer, Residual
 from fastopt.nn.model import Sequential
 from fastopt.nn.norms import BatchNorm
 from fastopt.norm.folding import fold as fold_behind
@@ -29,7 +29,7 @@ def fold(model: Sequential) -> Sequential:
     -------
     Sequential
         A new model; its predictions agree but for rounding. It is meant for prediction: trained further, it trains as
-        a network without batch norm.
+        a network without batch norm, and auxiliary heads are left out.
 
     Raises
     ------
@@ -58,6 +58,8 @@ def _fold_chain(
         key = str(i)
         here = f"{path}{key}"
         own = params.get(key, {})
+        if isinstance(layer, Auxiliary):  # has no part in predictions
+            continue
         if isinstance(layer, Dropout):
             kept.append((layer, {}))
             continue

@@ -20,7 +20,7 @@ __all__ = ["layerwise"]
 
 
 def layerwise(model: Sequential, y: Any) -> tuple[list[Any], Callable[[np.ndarray], np.ndarray] | None]:
-    """Layers with their weights and ways back, dropout left out; and the gradient of the loss, if there are targets."""
+    """Layers and ways back, without dropout and side heads; and the loss's gradient, if there are targets."""
     entries = _entries(model.layers, model.params, model.dtype, "")
 
     def gradient(z: np.ndarray) -> np.ndarray:
@@ -40,7 +40,7 @@ def _entries(layers: Sequence[nn.Layer], params: Any, dtype: np.dtype, path: str
         name, own = f"{path}{i}", params.get(str(i), {})
         if isinstance(layer, nn.Residual):
             entries.append(Skip(_entries(layer.layers, own, dtype, f"{name}/"), name))
-        elif not isinstance(layer, nn.Dropout):
+        elif not isinstance(layer, (nn.Dropout, nn.Auxiliary)):
             at_work = _AtWork(layer, own, dtype)
             weights = own["w"] if isinstance(layer, nn.Dense) else None
             entries.append(Watched(at_work.forward, weights, at_work.backward, name))
@@ -62,7 +62,7 @@ class _AtWork:
             raise ValueError(f"x has shape {x.shape}; (n, columns) is needed")
         self.layer.width(x.shape[1])  # a ValueError where columns misfit
         if self.chain is None or self.shape != x.shape:
-            at = Setting(len(x), self.dtype, True, {})
+            at = Setting(len(x), self.dtype, True, {})  # no buffers: running statistics stay as they are
             self.chain = Chain([self.layer], {"0": self.params}, {"0": self.grads}, x.shape[1], at, need=True)
             self.shape = x.shape
         out: np.ndarray = self.chain.forward(x)

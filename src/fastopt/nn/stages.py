@@ -33,12 +33,12 @@ class Setting:
     generators: dict[str, np.random.Generator]  # of the dropout layers, by path
     buffers: dict[str, Any] = field(default_factory=dict)  # running statistics of the batch norms, by path
     refresh: bool = False  # collect them anew, with dropout off
-    loss: Any = (
-        None  # for auxiliary heads: the model's loss, the targets and the number of the batch under way,
-    )
+    # For auxiliary heads: the model's loss, the targets and the number of the batch under way, and the sum of
+    # their losses, which they add to on the way back.
+    loss: Any = None
     target: Any = None
     batch: int = 1
-    side: float = 0.0  # and the sum of their losses, which they add to on the way back
+    side: float = 0.0
 
     def empty(self, width: int) -> np.ndarray:
         return np.empty((self.rows, width), self.dtype)
