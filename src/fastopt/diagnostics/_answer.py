@@ -100,7 +100,7 @@ def new_axes(owner: str, path: object = None, size: tuple[float, float] = (7.0, 
 
 def both_ways(axis: Any, least: float) -> None:
     """A logarithmic axis to both sides of zero, linear below `least`, with room between its ticks."""
-    getattr(axis.axes, f"set_{axis.axis_name}scale")("symlog", linthresh=least)
+    getattr(axis.axes, f"set_{axis.axis_name}scale")("symlog", linthresh=least, linscale=1.5)
     axis.get_major_locator().set_params(numticks=6)
 
 

@@ -273,8 +273,9 @@ def _lines(ax: Any, at: np.ndarray, curves: np.ndarray, paths: list[str]) -> Non
     marker = "." if len(at) < 3 else None
     for i in range(curves.shape[1]):
         named = i < NAMED
+        told = ~np.isnan(curves[:, i])  # diagnostics gathered now and then leave bins without
         ax.plot(
-            at, curves[:, i], color=COLOURS[i] if named else "#CCCCCC", linewidth=1.2, marker=marker,
+            at[told], curves[told, i], color=COLOURS[i] if named else "#CCCCCC", linewidth=1.2, marker=marker,
             label=(paths[i] or "params").replace("$", r"\$") if named else "others" if i == NAMED else None,
             zorder=3 - 0.1 * i if named else 1,
         )  # fmt: skip

@@ -51,7 +51,8 @@ class Symptom(Answer):
 
     def _draw(self, ax: Any) -> None:
         for i, (name, curve) in enumerate(self.curves.items()):
-            ax.plot(self.at, curve, color=COLOURS[i % len(COLOURS)], label=name)
+            told = ~np.isnan(curve)
+            ax.plot(self.at[told], curve[told], color=COLOURS[i % len(COLOURS)], label=name)
         if self.log and any((c > 0).any() for c in self.curves.values()):
             ax.set_yscale("log")
         ax.set_xlabel("step")

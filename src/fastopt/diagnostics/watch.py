@@ -18,6 +18,7 @@ from fastopt.diagnostics.tails import CLIFF, WINDOW, GradientTails, ratios_to_me
 
 __all__ = ["Watch"]
 
+ALONG = ("sgd", "momentum", "nesterov")  # rules whose updates are along gradients, or sums of them
 CHUNK = 128  # steps gathered before they are worked on
 WORST = 256  # largest ratios kept
 PROBES = 256  # points of g'g and g'Hg kept
@@ -207,7 +208,12 @@ class Watch:
 
     @property
     def step_length(self) -> float | None:
-        """What a unit of gradient moves the parameters by: update over gradient norm, or `lr` of plain SGD."""
+        """What a unit of gradient moves the parameters by: update over gradient norm, or `lr` of plain SGD.
+
+        None where it is not known, or where updates do not go along gradients: rates that adapt to each element.
+        """
+        if getattr(self.opt, "rule", "sgd") not in ALONG:
+            return None
         for _, record in reversed(self._pending):
             if record.diagnostics and record.grad_norm:  # the norm before clipping
                 u = math.sqrt(sum(row["update_norm"] ** 2 for row in record.diagnostics.values()))
