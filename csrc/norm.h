@@ -44,10 +44,19 @@ typedef float norm_oct_at __attribute__((vector_size(32), aligned(sizeof(float))
 #endif
 #endif
 
+#if defined(__GNUC__)
 #if NARROW
+typedef norm_oct FN(norm_vec);
 #define AS_QUAD(p) WIDE(p)
+#define VEC(p) OCT(p)
+#define PUT_VEC(p, x) (*(norm_oct_at *)(p) = (norm_oct_at)(x))
 #else
+typedef norm_quad FN(norm_vec);
 #define AS_QUAD(p) QUAD(p)
+#define VEC(p) QUAD(p)
+#define PUT_VEC(p, x) PUT_QUAD(p, x)
+#endif
+enum { FN(NORM_V) = 32 / sizeof(REAL) };
 #endif
 
 /* One column (or lane): the very sums of the loops over sixteen, for columns that are left over. */
@@ -180,29 +189,79 @@ static void FN(norm_products)(const void *x_, const void *dy_, ptrdiff_t step, p
     for (ptrdiff_t j = whole; j < cols; j++) FN(norm_products_of_one)(x + j, dy + j, step, rows, m[j], r[j], s1 + j, s2 + j);
 }
 
-/* y = (x - m) a + b, last row first: what the pass before read last is still in cache. y may be x. */
-static void FN(norm_scale)(const void *x_, void *y_, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t cols, const void *m_, const void *a_,
-                           const void *b_)
+/* Rows that are written together share the loads of the coefficients; one at a time where rows lie a multiple of 4096 bytes apart, in one set of the
+ * cache. Both loops go from the last row to the first: what the pass before read last is still in cache. y[i] and dx[i] depend on the
+ * elements in their own place alone, so they may be x and dy. */
+static ptrdiff_t FN(norm_together)(ptrdiff_t step) { return (size_t)step * sizeof(REAL) % 4096 ? 4 : 1; }
+
+/* y = (x - m) a + b in n rows. */
+NORM_INLINE void FN(norm_scale_rows)(const REAL *x, REAL *y, ptrdiff_t step, ptrdiff_t n, ptrdiff_t cols, const REAL *m, const REAL *a,
+                                     const REAL *b)
 {
-    const REAL *m = m_, *a = a_, *b = b_;
-    for (ptrdiff_t i = rows - 1; i >= 0; i--) {
-        const REAL *x = (const REAL *)x_ + i * step;
-        REAL *y = (REAL *)y_ + i * step;
-        NORM_IVDEP
-        for (ptrdiff_t j = 0; j < cols; j++) y[j] = (x[j] - m[j]) * a[j] + b[j];
+    ptrdiff_t j = 0;
+#if defined(__GNUC__)
+    for (; j + 2 * FN(NORM_V) <= cols; j += 2 * FN(NORM_V)) {
+        const FN(norm_vec) m0 = VEC(m + j), a0 = VEC(a + j), b0 = VEC(b + j);
+        const FN(norm_vec) m1 = VEC(m + j + FN(NORM_V)), a1 = VEC(a + j + FN(NORM_V)), b1 = VEC(b + j + FN(NORM_V));
+        for (ptrdiff_t i = 0, at = j; i < n; i++, at += step) {
+            const FN(norm_vec) x0 = VEC(x + at), x1 = VEC(x + at + FN(NORM_V));
+            PUT_VEC(y + at, (x0 - m0) * a0 + b0);
+            PUT_VEC(y + at + FN(NORM_V), (x1 - m1) * a1 + b1);
+        }
     }
+#endif
+    for (; j < cols; j++)
+        for (ptrdiff_t i = 0, at = j; i < n; i++, at += step) y[at] = (x[at] - m[j]) * a[j] + b[j];
 }
 
-/* dx = dy a - (x - m) b + d. dx may be dy or x. */
-static void FN(norm_slope)(const void *x_, const void *dy_, void *dx_, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t cols, const void *m_,
-                           const void *a_, const void *b_, const void *d_)
+/* dx = dy a - (x - m) b + d in n rows. */
+NORM_INLINE void FN(norm_slope_rows)(const REAL *x, const REAL *dy, REAL *dx, ptrdiff_t step, ptrdiff_t n, ptrdiff_t cols, const REAL *m,
+                                     const REAL *a, const REAL *b, const REAL *d)
 {
-    const REAL *m = m_, *a = a_, *b = b_, *d = d_;
-    for (ptrdiff_t i = rows - 1; i >= 0; i--) {
-        const REAL *x = (const REAL *)x_ + i * step, *dy = (const REAL *)dy_ + i * step;
-        REAL *dx = (REAL *)dx_ + i * step;
-        NORM_IVDEP
-        for (ptrdiff_t j = 0; j < cols; j++) dx[j] = (dy[j] * a[j] - (x[j] - m[j]) * b[j]) + d[j];
+    ptrdiff_t j = 0;
+#if defined(__GNUC__)
+    for (; j + 2 * FN(NORM_V) <= cols; j += 2 * FN(NORM_V)) {
+        const ptrdiff_t k = j + FN(NORM_V);
+        const FN(norm_vec) m0 = VEC(m + j), a0 = VEC(a + j), b0 = VEC(b + j), d0 = VEC(d + j);
+        const FN(norm_vec) m1 = VEC(m + k), a1 = VEC(a + k), b1 = VEC(b + k), d1 = VEC(d + k);
+        for (ptrdiff_t i = 0, at = j; i < n; i++, at += step) {
+            const ptrdiff_t to = at + FN(NORM_V);
+            const FN(norm_vec) x0 = VEC(x + at), x1 = VEC(x + to), g0 = VEC(dy + at), g1 = VEC(dy + to);
+            PUT_VEC(dx + at, (g0 * a0 - (x0 - m0) * b0) + d0);
+            PUT_VEC(dx + to, (g1 * a1 - (x1 - m1) * b1) + d1);
+        }
+    }
+#endif
+    for (; j < cols; j++)
+        for (ptrdiff_t i = 0, at = j; i < n; i++, at += step) dx[at] = (dy[at] * a[j] - (x[at] - m[j]) * b[j]) + d[j];
+}
+
+static void FN(norm_scale)(const void *x_, void *y_, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t cols, const void *m, const void *a, const void *b)
+{
+    const REAL *x = x_;
+    REAL *y = y_;
+    const ptrdiff_t few = FN(norm_together)(step);
+    ptrdiff_t i = rows;
+    if (few == 4)
+        for (; i >= 4; i -= 4) FN(norm_scale_rows)(x + (i - 4) * step, y + (i - 4) * step, step, 4, cols, m, a, b);
+    for (; i > 0; i--) FN(norm_scale_rows)(x + (i - 1) * step, y + (i - 1) * step, step, 1, cols, m, a, b);
+}
+
+static void FN(norm_slope)(const void *x_, const void *dy_, void *dx_, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t cols, const void *m,
+                           const void *a, const void *b, const void *d)
+{
+    const REAL *x = x_, *dy = dy_;
+    REAL *dx = dx_;
+    const ptrdiff_t few = FN(norm_together)(step);
+    ptrdiff_t i = rows;
+    if (few == 4)
+        for (; i >= 4; i -= 4) {
+            const ptrdiff_t at = (i - 4) * step;
+            FN(norm_slope_rows)(x + at, dy + at, dx + at, step, 4, cols, m, a, b, d);
+        }
+    for (; i > 0; i--) {
+        const ptrdiff_t at = (i - 1) * step;
+        FN(norm_slope_rows)(x + at, dy + at, dx + at, step, 1, cols, m, a, b, d);
     }
 }
 
@@ -273,7 +332,8 @@ static void FN(norm_run_slope)(const void *x_, const void *dy_, void *dx_, ptrdi
 
 /* mean and var (biased) of n values each from sums about 0. 1 if a mean is so far from 0 that the difference of squares lost more than 12
  * bits: the caller then takes the sums again about the means. */
-static int FN(norm_statistics)(ptrdiff_t channels, double n, const double *s1, const double *s2, double *mean, double *var)
+static int FN(norm_statistics)(ptrdiff_t channels, double n, const double *restrict s1, const double *restrict s2, double *restrict mean,
+                               double *restrict var)
 {
     int ill = 0;
     for (ptrdiff_t c = 0; c < channels; c++) {
@@ -296,17 +356,18 @@ static void FN(norm_better_statistics)(ptrdiff_t channels, double n, const doubl
     }
 }
 
-static void FN(norm_rstd)(ptrdiff_t channels, const double *var, double eps, double *rstd)
+static void FN(norm_rstd)(ptrdiff_t channels, const double *var, double eps, double *rstd)      /* rstd may be var */
 {
+    NORM_IVDEP
     for (ptrdiff_t c = 0; c < channels; c++) rstd[c] = 1 / sqrt(var[c] + eps);
 }
 
 /* Of y = (x - m) a + b. */
-static void FN(norm_coefs)(ptrdiff_t channels, const double *mean, const double *rstd, const void *gamma_, const void *beta_, void *m_, void *a_,
-                           void *b_)
+static void FN(norm_coefs)(ptrdiff_t channels, const double *restrict mean, const double *restrict rstd, const void *gamma_,
+                           const void *beta_, void *m_, void *a_, void *b_)
 {
-    const REAL *gamma = gamma_, *beta = beta_;
-    REAL *m = m_, *a = a_, *b = b_;
+    const REAL *restrict gamma = gamma_, *restrict beta = beta_;
+    REAL *restrict m = m_, *restrict a = a_, *restrict b = b_;
     for (ptrdiff_t c = 0; c < channels; c++) {
         m[c] = (REAL)mean[c];
         a[c] = (REAL)rstd[c];
@@ -318,11 +379,11 @@ static void FN(norm_coefs)(ptrdiff_t channels, const double *mean, const double 
             a[c] = (REAL)scale;
             b[c] = (REAL)(((double)m[c] - mean[c]) * scale);
         }
-    if (beta)
-        for (ptrdiff_t c = 0; c < channels; c++) {
-            const double scale = gamma ? (double)gamma[c] * rstd[c] : rstd[c];
-            b[c] = (REAL)((double)beta[c] + ((double)m[c] - mean[c]) * scale);
-        }
+    if (beta && gamma)
+        for (ptrdiff_t c = 0; c < channels; c++)
+            b[c] = (REAL)((double)beta[c] + ((double)m[c] - mean[c]) * ((double)gamma[c] * rstd[c]));
+    else if (beta)
+        for (ptrdiff_t c = 0; c < channels; c++) b[c] = (REAL)((double)beta[c] + ((double)m[c] - mean[c]) * rstd[c]);
 }
 
 /* Of the sums of the backward pass, sum dy (x - m) r. mean, rstd NULL: x is normalized already. */
@@ -342,19 +403,24 @@ static void FN(norm_complete)(ptrdiff_t channels, const double *mean, const doub
 }
 
 /* Of dx = dy a - (x - m) b + d, from s1 = sum dy, s2 = sum dy xhat over n values. A single value is its own mean: dx = 0. */
-static void FN(norm_back_coefs)(ptrdiff_t channels, double n, const double *mean, const double *rstd, const void *gamma_, int normed,
-                                const double *s1, const double *s2, void *a_, void *b_, void *d_)
+static void FN(norm_back_coefs)(ptrdiff_t channels, double n, const double *restrict mean, const double *restrict rstd, const void *gamma_,
+                                int normed, const double *restrict s1, const double *restrict s2, void *a_, void *b_, void *d_)
 {
-    const REAL *gamma = gamma_;
-    REAL *a = a_, *b = b_, *d = d_;
+    const REAL *restrict gamma = gamma_;
+    REAL *restrict a = a_, *restrict b = b_, *restrict d = d_;
     const double one = n > 1 ? 1 : 0;
-    for (ptrdiff_t c = 0; c < channels; c++) {
-        const double scale = one * (gamma ? (double)gamma[c] * rstd[c] : rstd[c]), r = normed ? 1 : rstd[c];
-        const double rest = normed ? 0 : mean[c] - (double)(REAL)mean[c], along = scale * r * (s2[c] / n);
-        a[c] = (REAL)scale;
-        b[c] = (REAL)along;
-        d[c] = (REAL)(along * rest - scale * (s1[c] / n));
+#define COEFS(scale_, r, rest)                                                                                              \
+    for (ptrdiff_t c = 0; c < channels; c++) {                                                                              \
+        const double scale = one * (scale_), along = scale * (r) * (s2[c] / n);                                             \
+        a[c] = (REAL)scale;                                                                                                 \
+        b[c] = (REAL)along;                                                                                                 \
+        d[c] = (REAL)(along * (rest) - scale * (s1[c] / n));                                                                \
     }
+    if (normed && gamma) COEFS((double)gamma[c] * rstd[c], 1, 0)
+    else if (normed) COEFS(rstd[c], 1, 0)
+    else if (gamma) COEFS((double)gamma[c] * rstd[c], rstd[c], mean[c] - (double)(REAL)mean[c])
+    else COEFS(rstd[c], rstd[c], mean[c] - (double)(REAL)mean[c])
+#undef COEFS
 }
 
 /* ---- rows normalized by themselves ---- */
@@ -457,6 +523,8 @@ static void FN(norm_floor)(const void *x_, void *y_, const void *dy_, void *dx_,
     for (ptrdiff_t i = 0; i < n; i++) dx[i] = x[i] + dy[i];
 }
 #undef AS_QUAD
+#undef VEC
+#undef PUT_VEC
 
 static const fo_norm_kernels FN(norm_kernels) = {
     sizeof(REAL), FN(norm_moments), FN(norm_products), FN(norm_scale), FN(norm_slope), FN(norm_run_moments), FN(norm_run_products),

@@ -160,6 +160,7 @@ static void test_ways(void)
             fo_norm_apply(&a.job, 1);
             void *y = malloc(all + 1);
             memcpy(y, a.job.y, all);
+            free(a.job.y);
             a.job.y = (void *)a.job.x;
             fo_norm_apply(&a.job, 2);
             CHECK(!memcmp(a.job.x, y, all), "y over x, shape %zu", s);
