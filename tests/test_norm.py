@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import os
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -699,3 +702,32 @@ def test_fork_after_threads() -> None:
         os._exit(0 if [array.tobytes() for array in both(at)] == wanted else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert [array.tobytes() for array in both(at)] == wanted
+
+
+# ---- what is written about it ----
+
+
+@pytest.mark.parametrize("module", ["batch", "rows"])
+def test_doctests(module: str) -> None:
+    assert doctest.testmod(importlib.import_module(f"fastopt.norm.{module}")).failed == 0
+
+
+def test_the_page_runs() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "norm.md").read_text()
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(block, names)
+    assert abs(names["dx"].sum(0)).max() < 1e-4
+
+
+def test_the_contestants_of_the_benchmark_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
+    bench = importlib.import_module("bench.norm")
+    monkeypatch.setattr(bench, "find_spec", lambda name: None)  # the others take seconds to import
+    at = case((64, 32), -1, np.float32)
+    hand = bench.ByHand(at["x"], at["dy"], at["gamma"], at["beta"])
+    hand()
+    for mine, theirs in zip(both(at), (hand.y, hand.dx, hand.dgamma, hand.dbeta), strict=True):
+        close(mine, theirs, np.float32, 10)
+    for call in bench.field((64, 32)).values():
+        call()
