@@ -414,6 +414,23 @@ def test_a_mean_far_from_zero(dtype: Any, shape: tuple[int, ...], axis: int) -> 
     np.testing.assert_allclose(row.T, xhat.astype(float), atol=1e-6 if dtype == np.float32 else 1e-8)
 
 
+@pytest.mark.parametrize(("shape", "axis"), [((1000, 5), -1), ((10, 5, 100), 1), ((48, 32), -1)])
+def test_gradients_of_a_mean_far_from_zero(shape: tuple[int, ...], axis: int) -> None:
+    """float32 cannot hold that mean; what its rounding leaves out must come back in every sum and coefficient."""
+    at = case(shape, axis, np.float32)
+    at["x"] = (1e8 + 8 * np.random.default_rng(1).integers(-8, 9, shape)).astype(np.float32)
+    wide = {name: array.astype(np.float64) for name, array in at.items()}
+    for mine, wanted in zip(both(at, axis=axis), both(wide, axis=axis), strict=True):
+        close(mine, wanted, np.float32)
+    gamma = np.resize(at["gamma"], shape[-1])
+    rows = []
+    for kind in (np.float32, np.float64):
+        _, cache = norm.layer_norm(at["x"].astype(kind), gamma.astype(kind))
+        rows.append(norm.layer_norm_backward(at["dy"].astype(kind), cache)[:2])
+    for mine, wanted in zip(*rows, strict=True):
+        close(mine, wanted, np.float32)
+
+
 @pytest.mark.parametrize("value", [0.0, 3.3, 1e8, -1e-30])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_constant_channel(value: float, dtype: Any) -> None:
