@@ -44,6 +44,13 @@ default_role = "autolink"  # `name` in a docstring is a link where there is such
 autosummary_ignore_module_all = False
 autosummary_imported_members = True
 autosummary_context = {"shown_above": {"fastopt.data": ["Batches"]}}  # a class has one page, here fo.Batches
+autosummary_filename_map = {  # one file each, also where capitals do not count: fo.meta.Continuation and continuation
+    f"fastopt.{module}.{name}": f"fastopt.{module}.{name}-class"
+    for module in ("diagnostics", "init", "meta", "nn", "norm", "data", "schedules")
+    for names in (getattr(fastopt, module).__all__,)
+    for name in names
+    if name != name.lower() and name.lower() in names
+}
 autodoc_typehints = "none"  # the docstrings say it in words
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False

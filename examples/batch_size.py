@@ -95,8 +95,9 @@ def trade(seed: int, rows: int = 1024, epochs: int = 24) -> dict[str, tuple[np.n
         model.vector[:] = w
         return model.loss_and_grads(X, y)[0], model.grad_vector
 
-    least = fo.minimize(fun, np.zeros_like(model.vector), options={"gtol": 1e-5, "maxiter": 2000}).fun
-    decay = fo.schedules.step(FAST, every=epochs // 4, factor=0.25)
+    with np.errstate(under="ignore"):  # of probabilities next to nothing
+        least = fo.minimize(fun, np.zeros_like(model.vector), options={"gtol": 1e-5, "maxiter": 2000}).fun
+    decay = fo.schedules.step(FAST, every=max(1, epochs // 4), factor=0.25)
     found = {}
     for name in ("rate falls", "batch grows", "neither"):
         model.vector[:] = 0

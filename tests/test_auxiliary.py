@@ -154,6 +154,19 @@ def test_a_function_of_ones_own_is_not_saved(tmp_path: Any) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def head_from(weight: Any) -> nn.Layer:
+    return layer_from({"layer": "Auxiliary", "layers": [nn.Dense(2, 2).config()], "weight": weight})
+
+
+@pytest.mark.parametrize("seen", [-1, "3", True, 1.5, None])
+def test_a_forged_count_is_refused(seen: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = made()
+    monkeypatch.setattr(model, "batches_seen", seen)
+    nn.save(tmp_path / "m.safetensors", model)
+    with pytest.raises(ValueError, match="cannot load a model .* its batches_seen is"):
+        nn.load(tmp_path / "m.safetensors")
+
+
 @pytest.mark.parametrize(
     ("call", "kind", "words"),
     [
@@ -171,8 +184,13 @@ def test_a_function_of_ones_own_is_not_saved(tmp_path: Any) -> None:
         (lambda: layer_from({"layer": "Auxiliary", "layers": [], "weight": 1}), ValueError, "no layers"),
         (lambda: layer_from({"layer": "Auxiliary", "layers": [nn.Dense(2, 2).config()],
                              "weight": {"schedule": "Schedule"}}), ValueError, "schedule"),
-        (lambda: layer_from({"layer": "Auxiliary", "layers": [nn.Dense(2, 2).config()],
-                             "weight": {"schedule": "plot"}}), ValueError, "schedule 'plot' is unknown"),
+        (lambda: head_from("0.3"), ValueError, "layer Auxiliary: .* weight is '0.3'"),
+        (lambda: head_from(None), ValueError, "layer Auxiliary"),
+        (lambda: head_from({"schedule": "plot"}), ValueError, "schedule 'plot' is unknown"),
+        (lambda: head_from({"schedule": ["linear"]}), ValueError, "is unknown"),
+        (lambda: head_from({"schedule": "linear"}), ValueError, "layer Auxiliary"),
+        (lambda: head_from({"schedule": "linear", "start": 1, "steps": 5, "more": 2}), ValueError, "layer Auxiliary"),
+        (lambda: head_from({"schedule": "linear", "start": -1, "steps": 5}), ValueError, "linear: start is -1"),
     ],
 )  # fmt: skip
 def test_bad_heads_are_named(call: Any, kind: type[Exception], words: str) -> None:
@@ -187,6 +205,18 @@ def test_a_weight_that_turns_bad_changes_nothing() -> None:
     with pytest.raises(ValueError, match=r"weight\(2\) is nan"):
         model.loss_and_grads(X, LABELS)
     assert before == (bits([model.vector, model.grad_vector]), model.batches_seen)
+
+
+def test_a_head_has_statistics_of_its_own() -> None:
+    inside = [nn.Dense(8, 6), nn.BatchNorm(6), nn.Dropout(0.2), nn.Dense(6, 3)]
+    model = nn.Sequential(nn.Dense(5, 8), nn.Auxiliary(*inside), nn.Tanh(), nn.Dense(8, 3), dtype=np.float64)
+    model.loss_and_grads(X, LABELS)
+    once = copy.deepcopy(model.buffers)
+    model.refresh_statistics([X])
+    p = model.params
+    z = (X @ p["0"]["w"] + p["0"]["b"]) @ p["1"]["0"]["w"] + p["1"]["0"]["b"]
+    np.testing.assert_allclose(model.buffers["1"]["1"]["mean"], z.mean(0))
+    assert bits(once) != bits(model.buffers)
 
 
 # ---- what they are for (8.7.5)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import fastopt as fo
 from fastopt.cli.contest import (
     FLOOR,
     FLOOR_TWICE,
@@ -309,3 +310,23 @@ def test_bfgs_contestants_do_the_same_work():
     wanted = left @ left.T + np.outer(s, s) / (s @ y)
     np.testing.assert_allclose(h, wanted, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(product, wanted @ g, rtol=1e-12, atol=1e-12)
+
+
+def test_bench_of_initial_values(tmp_path, capsys):
+    from bench.init import main
+
+    argv = ["--turns", "1", "--threads", "1", "--sizes", "100", "--shapes", "4x4,6x3", "--out", str(tmp_path)]
+    before = fo.get_num_threads()
+    try:
+        assert main(argv) == 0
+    finally:
+        fo.set_num_threads(before)
+    run = json.loads((tmp_path / "init.json").read_text())
+    assert {(r["what"], r["dtype"]) for r in run["records"]} == {
+        (what, dtype)
+        for what in ("normal", "uniform", "truncated_normal", "orthogonal")
+        for dtype in ("float32", "float64")
+    }
+    assert all(min(times) > 0 for r in run["records"] for times in r["seconds"].values())
+    values = [v["value"] for v in run["verdicts"]]
+    assert values == sorted(values) and "worst first" in capsys.readouterr().out

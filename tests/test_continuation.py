@@ -26,7 +26,7 @@ from fastopt.meta import (
 TAU = 2 * math.pi
 
 
-@pytest.mark.parametrize("name", ["continuation", "smoothing"])
+@pytest.mark.parametrize("name", ["continuation", "levels", "smoothing"])
 def test_doctests(name):
     assert doctest.testmod(importlib.import_module(f"fastopt.meta.{name}")).failed == 0
 
@@ -67,7 +67,7 @@ def test_sampled_is_the_closed_form_on_average(exact, jac, antithetic, common):
     at = flat(tree)  # float32 rounded
     found = []
     one = Smoothed(fun, 40, jac=jac, antithetic=antithetic, common=common)
-    for seed in range(120):
+    for seed in range(80):
         smooth = Smoothed(fun, 40, seed, jac=jac, antithetic=antithetic) if common else one
         value, grad = smooth(tree, sigma)
         assert grad["b"][0].dtype == np.float32
@@ -149,6 +149,18 @@ def test_a_fresh_smoothed_goes_on_where_it_was_saved(tmp_path):
     fo.load(tmp_path / "a.safetensors", smooth=second)
     assert [second(x, 0.5)[0] for _ in range(3)] == values[3:]
     assert second.nfev == 24
+
+
+def test_a_function_may_use_its_gradient_array_again():
+    kept = np.empty(3)
+
+    def again(x):
+        value, kept[:] = rastrigin(x)
+        return value, kept
+
+    x = np.array([0.2, 0.7, -1.0])
+    found = Smoothed(again, 6)(x, 0.4)[1]
+    assert np.array_equal(found, Smoothed(rastrigin, 6)(x, 0.4)[1])
 
 
 # ---- tempered losses ----

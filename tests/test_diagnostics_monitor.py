@@ -136,6 +136,37 @@ def test_optimizers_of_every_kind_can_be_watched():
             assert len(monitor.ask()) >= 5
 
 
+def test_diagnostics_now_and_then_are_those_of_their_steps():
+    whole, x = make()
+    run(whole, 512, x=x)
+    thin, y = make(every=8)
+    run(thin, 512, x=y)
+    assert (x["w"] == y["w"]).all(), "what is recorded changes no bit"
+    assert thin.opt.diagnostics
+    count = thin._series.path_fields[:, :, -1]
+    assert count.sum() == 2 * 512 / 8
+    ratios = (m._series.path_mean("update_ratio")[::8] for m in (whole, thin))
+    np.testing.assert_array_equal(*ratios)
+    assert same(whole._series.fields, thin._series.fields)
+
+
+def test_an_optimizer_made_without_diagnostics_cannot_be_given_them():
+    opt = fo.SGD(np.ones(2), lr=0.1)
+    assert not opt.diagnostics
+    opt.diagnostics = False
+    with pytest.raises(ValueError, match="only where the optimizer was made with them"):
+        opt.diagnostics = True
+    with pytest.raises(TypeError, match="diagnostics is 1; True or False"):
+        opt.diagnostics = 1
+    monitor = d.Monitor(opt, every=4)
+    monitor.step(np.ones(2), loss=1.0)
+    on = fo.SGD(np.ones(2), lr=0.1, diagnostics=True)
+    on.diagnostics = False
+    assert on.step(np.ones(2)).diagnostics is None
+    on.diagnostics = True
+    assert on.step(np.ones(2)).diagnostics[""]["grad_norm"] == pytest.approx(2**0.5)
+
+
 # ---- saving ----
 
 
@@ -152,13 +183,13 @@ def same(a, b):
 
 @pytest.mark.parametrize("cut", [0, 1, 100, 128, 300, 555])
 def test_a_watch_goes_on_bit_for_bit(cut, tmp_path):
-    whole, x = make(capacity=32, snapshots=4)
+    whole, x = make(capacity=32, snapshots=4, every=3)
     run(whole, cut, x=x)
     whole.probe_curvature(lambda p: (1.0, {"w": p["w"] * 1.0, "b": p["b"] * 1.0}))
     fo.save(tmp_path / "run.safetensors", x=x, opt=whole.opt, monitor=whole)
     run(whole, 600 - cut, start=cut, x=x)
 
-    again, y = make(capacity=32, snapshots=4)
+    again, y = make(capacity=32, snapshots=4, every=3)
     fo.load(tmp_path / "run.safetensors", x=y, opt=again.opt, monitor=again)
     run(again, 600 - cut, start=cut, x=y)
     assert same(whole.state_dict(), again.state_dict())
@@ -199,6 +230,7 @@ BAD = [
     (TypeError, "opt is int", lambda: d.Monitor(3)),
     (ValueError, "capacity is 33", lambda: make(capacity=33)),
     (ValueError, "capacity is 2", lambda: make(capacity=2)),
+    (ValueError, "every is 0", lambda: make(every=0)),
     (ValueError, "snapshots is 3", lambda: make(snapshots=3)),
     (TypeError, "record is float", lambda: make()[0].observe(3.0)),
     (TypeError, "loss of <U1", lambda: make()[0].step({}, loss="x")),

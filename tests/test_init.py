@@ -57,6 +57,7 @@ DISTRIBUTIONS = [
     ("truncated_normal", {"low": 0.5, "high": 0.7}, stats.truncnorm(0.5, 0.7)),
     ("truncated_normal", {"low": -0.7, "high": -0.5}, stats.truncnorm(-0.7, -0.5)),
     ("truncated_normal", {"low": 6, "high": np.inf}, stats.truncnorm(6, np.inf)),
+    ("truncated_normal", {"std": 1e-3, "low": -1e38, "high": np.inf}, normal(1e-3)),
     ("truncated_normal", {"low": -np.inf, "high": 0.0}, stats.truncnorm(-np.inf, 0)),
     ("truncated_normal", {"mean": 1, "std": 2, "low": -1, "high": 0}, stats.truncnorm(-1, -0.5, loc=1, scale=2)),
     ("heuristic_uniform", {}, within(1 / math.sqrt(FAN_IN))),
@@ -221,9 +222,9 @@ def test_large_arrays_are_cut_into_chunks_of_known_streams(name, dtype):
     a = getattr(init, name)(np.empty(size, dtype), rng=3)
     words = np.random.default_rng(3).integers(0, 2**32, size=4, dtype=np.uint32).tolist()
     wanted = []
+    state = np.random.SeedSequence(words).generate_state(9, np.uint64)
     for i, start in enumerate(range(0, size, _streams.CHUNK)):
-        seed = np.random.SeedSequence(words, spawn_key=(i,))
-        rng = np.random.Generator(np.random.SFC64(seed))
+        rng = np.random.Generator(np.random.SFC64(_streams._Seed(state[3 * i : 3 * i + 3])))
         draw = rng.standard_normal if name == "normal" else rng.random
         wanted.append(draw(min(_streams.CHUNK, size - start), dtype=dtype))
     np.testing.assert_array_equal(a, np.concatenate(wanted))
@@ -231,13 +232,15 @@ def test_large_arrays_are_cut_into_chunks_of_known_streams(name, dtype):
 
 def test_seeds_of_streams_stay_what_they_are():
     """NumPy promises the words of a bit generator and of a SeedSequence, not the numbers made of them: these are pinned."""
-    assert (_streams.SMALL, _streams.CHUNK, _streams.BLOCK) == (1 << 15, 1 << 17, 1 << 16)
+    assert (_streams.SMALL, _streams.CHUNK, _streams.BLOCK) == (1 << 15, 1 << 16, 1 << 16)
     seed = _targets.words(np.random.default_rng(2026))
     assert seed == (3658676650, 768519172, 113462463, 2748406119)
     leaf = np.random.PCG64(_targets.leaf_seed(seed, "layers/0/w")).random_raw(4)
-    chunk = np.random.SFC64(np.random.SeedSequence(list(seed), spawn_key=(5,))).random_raw(4)
+    state = np.random.SeedSequence(seed).generate_state(18, np.uint64)
+    np.testing.assert_array_equal(state[:9], np.random.SeedSequence(seed).generate_state(9, np.uint64))
+    chunk = np.random.SFC64(_streams._Seed(state[15:])).random_raw(4)
     digest = hashlib.sha256(np.concatenate([leaf, chunk]).astype("<u8").tobytes()).hexdigest()
-    assert digest[:32] == "5972ccdb550d332cba40700afe718a3a"
+    assert digest[:32] == "14eb3b1a3d35d33104440ca943bf4545"
 
 
 def test_values_of_a_leaf_do_not_depend_on_the_others():
@@ -445,9 +448,10 @@ BAD_ARGUMENTS = [
     ("normal", {"rng": -1}, ValueError, "rng is -1"),
     ("normal", {"rng": 1.5}, TypeError, "rng is 1.5"),
     ("normal", {"rng": True}, TypeError, "rng is True"),
+    ("normal", {"std": 1e308}, ValueError, "cannot hold"),
     ("uniform", {"low": 1, "high": 0}, ValueError, "low <= high"),
     ("uniform", {"low": -math.inf}, ValueError, "low is -inf"),
-    ("uniform", {"low": -1.7e308, "high": 1.7e308}, ValueError, "overflows"),
+    ("uniform", {"low": -1.7e308, "high": 1.7e308}, ValueError, "cannot hold high - low"),
     ("truncated_normal", {"low": 1, "high": 1}, ValueError, "low < high"),
     ("truncated_normal", {"std": 0}, ValueError, "std is 0"),
     ("truncated_normal", {"low": math.nan}, ValueError, "low is nan"),

@@ -113,7 +113,7 @@ def test_random_walk_scale_leaves_no_drift(activation, n):
 
 @pytest.mark.parametrize("activation, f", [("linear", LINEAR), ("relu", RELU)])
 def test_the_logarithm_of_the_gradient_walks_at_random(activation, f):
-    n, depth, nets = 20, 60, 150
+    n, depth, nets = 20, 60, 100
     rng = np.random.default_rng(7)
     steps = {"random_walk": [], "plain": []}
     for name, own in steps.items():
@@ -215,6 +215,29 @@ def test_watch_changes_nothing():
     text = str(scales).splitlines()
     assert len(text) == 10 and text[0].split()[:3] == ["layer", "mean", "std"]
     assert math.isnan(init.watch(model, x).rows[0].grad_std)
+
+
+def test_normalization_and_auxiliary_heads_can_be_watched():
+    layers = (
+        nn.Dense(8, 30), nn.BatchNorm(30), nn.ReLU(), nn.Residual(nn.LayerNorm(30), nn.Dense(30, 30), nn.BatchNorm(30)),
+        nn.Auxiliary(nn.Dense(30, 3)), nn.RMSNorm(30), nn.Dense(30, 3),
+    )  # fmt: skip
+    model, (x, y) = nn.Sequential(*layers, dtype=np.float64, rng=5), batch()
+    model.loss_and_grads(x, y)
+    before = repr(model.state_dict())
+    scales = init.watch(model, x, y)
+    assert repr(model.state_dict()) == before
+    at = {row.name: row for row in scales.rows}
+    assert list(at) == ["0", "1", "2", "3/0", "3/1", "3/2", "5", "6"]
+    assert [row.name for row in scales.rows if row.weighted] == ["0", "3/1", "6"]
+    for name in ("1", "3/0", "3/2"):
+        assert at[name].std == pytest.approx(1, abs=1e-3)
+    assert at["0"].grad_std > 0 and at["1"].grad_below == pytest.approx(at["0"].grad_std)
+    done = init.lsuv(model, x, rng=0)
+    assert all(done.settled.values()) and not np.isnan(model.vector).any()
+    # Behind a norm the scale of weights does not matter: their layer is judged by what the norm makes of it.
+    model.params["0"]["w"][...] *= 1000
+    assert init.adjust(model, x).factors["0"] == 1
 
 
 def plain(depth=6, width=30, scale=1.0, seed=0):

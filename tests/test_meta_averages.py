@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import fastopt as fo
+from fastopt import nn
 from fastopt.meta import OnPlateau, adopt_average, averaged, averages, swa
 from rows import bits, whole
 
@@ -204,6 +205,27 @@ def test_statistics_are_refreshed_and_put_back() -> None:
     np.testing.assert_allclose(params["w"], np.mean(path, 0))
     np.testing.assert_allclose(buffers["mean"], (x @ params["w"]).mean(0))
     opt.step({"w": np.ones((3, 2))})
+
+
+def test_batch_norm_is_refreshed_for_averaged_weights() -> None:
+    rng = np.random.default_rng(0)
+    x, y = 3 + rng.standard_normal((256, 5)), rng.integers(0, 3, 256)
+    model = nn.Sequential(
+        nn.Dense(5, 16), nn.BatchNorm(16), nn.ReLU(), nn.Dense(16, 3), dtype=np.float64, rng=0
+    )
+    opt = fo.SGD(model.params, lr=1.0, average=fo.averaging.Mean())
+    for _ in range(5):
+        for xb, yb in fo.Batches(x, y, size=64, rng=0):
+            opt.step(model.loss_and_grads(xb, yb)[1])
+    before = bits([model.vector, model.buffers])
+    with opt.averaged():
+        stale = model.loss(x, y)
+    with averaged(opt, lambda params: model.refresh_statistics([x]), model.buffers):
+        z = x @ model.params["0"]["w"] + model.params["0"]["b"]
+        np.testing.assert_allclose(model.buffers["1"]["mean"], z.mean(0))
+        fresh = model.loss(x, y)
+    assert bits([model.vector, model.buffers]) == before
+    assert fresh < stale
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,33 @@ def test_every_cut_point(tmp_path: Any) -> None:
         assert bits(model.params) == want and greedy.history == history
 
 
+def test_dropout_and_batch_norm_go_on_too(tmp_path: Any) -> None:
+    def made() -> tuple[nn.Sequential, Greedy, fo.Batches]:
+        layers: list[nn.Layer] = []
+        for n, m in ((6, 8), (8, 7)):
+            layers += [nn.Dense(n, m), nn.BatchNorm(m), nn.ReLU(), nn.Dropout(0.2)]
+        model = nn.Sequential(*layers, nn.Dense(7, 3), rng=0)
+        return model, Greedy(nn.greedy_stages(model, rng=1), adam, [5, 4, 3]), batches()
+
+    model, greedy, data = made()
+    states: list[bytes] = []
+    path = tmp_path / "x.safetensors"
+
+    def note() -> None:
+        fo.save(path, greedy=greedy, model=model, data=data)
+        states.append(path.read_bytes())
+
+    greedy.train(data, after_step=note)
+    want = bits(model.state_dict())
+    assert [s.name for s in greedy.stages] == ["layers 0 to 4", "layers 4 to 9", "all layers"]
+    for state in states[::2]:
+        path.write_bytes(state)
+        model, greedy, data = made()
+        fo.load(path, greedy=greedy, model=model, data=data)
+        greedy.train(data)
+        assert bits(model.state_dict()) == want
+
+
 def test_greedy_stages_train_their_block_and_nothing_else() -> None:
     model = deep()
     start = copy.deepcopy(model.params)

@@ -37,6 +37,7 @@ class Stepper:
     clip_norm: float
     clip_eps: float
     maximize: bool
+    diagnostics: bool
     closed: str | None
     def __init__(
         self,

@@ -640,6 +640,17 @@ cdef class Stepper:
         else:
             self.job.flags |= FO_AVERAGE
 
+    @property
+    def diagnostics(self):
+        """Whether steps gather diagnostics; may be switched off and on again where there is room for them."""
+        return bool(self.job.flags & FO_STATS)
+
+    @diagnostics.setter
+    def diagnostics(self, bint on):
+        if on and self.sums == NULL:
+            raise ValueError("diagnostics can be switched on again only where the optimizer was made with them")
+        self.job.flags = self.job.flags | FO_STATS if on else self.job.flags & ~FO_STATS
+
     def set_clip_value(self, double value):
         self.job.clip = value
 

@@ -15,10 +15,12 @@ __all__ = ["DIAGNOSIS", "Diagnosis", "is_our_diagnosis"]
 
 DIAGNOSIS = ("diagnosis.png", "diagnosis.html")
 ROWS = 1024  # training rows, the same throughout, that probes see
-LITTLE = 256  # of them, for the curvature after each epoch
+LITTLE = 128  # of them, for the curvature along the run
+SHARE = 20  # the run passes this many times the rows that such a probe passes, three times LITTLE, before the next
 BATCHES = 32  # at most so many for the noise
 PRODUCTS = 40  # with the Hessian, for each answer
 SNAPSHOTS = 16
+EVERY = 8  # steps between two that gather diagnostics path by path
 ROOM = 1 << 24  # parameters times snapshots
 
 
@@ -41,7 +43,7 @@ class Diagnosis:
         self.model, self.twin = model, twin
         self.x, self.y = data.x["train"], data.y["train"]
         snapshots = min(SNAPSHOTS, 2 * (ROOM // max(model.vector.size, 1) // 2))
-        self.monitor = Monitor(opt, snapshots=snapshots)
+        self.monitor = Monitor(opt, snapshots=snapshots, every=EVERY)
         # Rows spread over the table, whatever its order.
         self.rows = np.linspace(0, len(self.y) - 1, min(ROWS, len(self.y))).astype(np.int64)
 
@@ -59,7 +61,11 @@ class Diagnosis:
         self.model.grad_vector[:] = self.twin.grad_vector
         return loss, self.model.grads
 
-    def after_epoch(self) -> None:
+    def after_epoch(self, epochs: int) -> None:
+        """Ask for the curvature now and then: counted in rows, not in time, so that a resumed run asks alike."""
+        period = -(-SHARE * 3 * LITTLE // len(self.y))
+        if epochs != 1 and epochs % period:
+            return
         step = max(1, len(self.rows) // LITTLE)
         self._ask(lambda: self.monitor.probe_curvature(self._function(self.rows[::step])))
 

@@ -167,7 +167,7 @@ def run(args: argparse.Namespace) -> int:
 
     def after_epoch() -> None:
         if diagnosis is not None:
-            diagnosis.after_epoch()
+            diagnosis.after_epoch(len(course.history.validation))
         if resumable is not None:
             over = len(course.history.validation) >= args.epochs or course.early.stopped
             resumable.finish() if over else resumable.after_epoch()

@@ -70,7 +70,8 @@ class Trend:
     falling : bool
         The loss falls over the second half.
     risen : bool
-        The loss ends above where it was best, by more than half of what it had gained, 1 % of itself, and the noise.
+        The loss ends above where it was best, by more than half of what it had gained, or above its very start; in both
+        cases by more than 1 % of itself and the noise.
     loss : ndarray, shape (10,)
         Means over the parts of the run.
     norm_ratio : float
@@ -110,8 +111,8 @@ def trend(series: Series) -> Trend:
     if series.column("loss_count").sum() < 2 * PARTS or not np.isfinite(parts).all():
         return Trend(False, False, False, parts, ratio)
     # Noise from differences of neighbours, of which the slope takes no part.
-    late = loss[np.isfinite(loss)]
-    late = late[late.size // 2 :]
+    told = loss[np.isfinite(loss)]
+    late = told[told.size // 2 :]
     steps = np.diff(late)
     spread = 1.4826 * float(np.median(np.abs(steps - np.median(steps)))) / math.sqrt(2) if steps.size else 0.0
     error = spread / math.sqrt(max(late.size / (PARTS / 2), 1.0)) * math.sqrt(2)
@@ -121,7 +122,8 @@ def trend(series: Series) -> Trend:
     gained, lost = parts[0] - pairs.min(), pairs[-1] - pairs.min()
     # Neighbouring bins may go together; how parts differ tells what that leaves of the noise.
     rough = 1.4826 * float(np.median(np.abs(np.diff(parts)))) / math.sqrt(2)
-    risen = lost > max(5 * error, 4 * rough, 0.5 * gained, 0.01 * float(np.abs(parts).max()))
+    noise = max(5 * error, 4 * rough, 0.01 * float(np.abs(parts).max()))
+    risen = lost > max(noise, 0.5 * gained) or parts[-1] - told[0] > max(noise, 3 * spread)
     return Trend(
         known=True,
         falling=bool(fall > 3 * error and enough),
@@ -185,8 +187,10 @@ def _finite(series: Series, first: int, refused: tuple[int, str]) -> Symptom:
 
 def _divergence(series: Series, first: int, where: Trend) -> Symptom:
     best, last = float(where.loss.min()), float(where.loss[-1])
+    told = series.mean("loss")
+    start = float(told[np.isfinite(told)][0])
     verdict = (
-        f"The loss rises again: it was {number(best)} and is {number(last)} at the end."
+        f"The loss rises: it was {number(min(best, start))} and is {number(last)} at the end."
         if where.risen
         else f"The loss ends at {number(last)}, having been {number(best)} at best."
     )

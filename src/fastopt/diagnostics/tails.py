@@ -146,21 +146,21 @@ def ratios_to_median(norms: np.ndarray, before: np.ndarray) -> np.ndarray:
 
     `before` are the norms that came before the first. A norm that is not finite has ratio inf, or NaN for NaN.
     """
-    line = np.concatenate([before[-WINDOW:], norms])
+    line = np.concatenate([np.full(WINDOW, np.nan), before[-WINDOW:], norms])
     lead = line.size - norms.size
-    padded = np.concatenate([np.full(WINDOW, np.nan), line])
-    padded[~np.isfinite(padded)] = np.nan
-    windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[lead : lead + norms.size]
+    finite = np.isfinite(line)
+    line[~finite] = np.nan
+    windows = np.lib.stride_tricks.sliding_window_view(line, WINDOW)[lead - WINDOW : line.size - WINDOW]
+    counts = np.concatenate([[0], np.cumsum(finite)])
+    known = (counts[lead:] - counts[lead - WINDOW : -WINDOW])[: norms.size]
+    ordered = np.sort(windows, axis=1)  # NaN comes last
+    at = np.arange(norms.size)
+    middle = (
+        ordered[at, np.maximum(known - 1, 0) // 2] + ordered[at, np.minimum(known // 2, WINDOW - 1)]
+    ) / 2
     out = np.full(norms.size, np.nan)
-    known = np.isfinite(windows).sum(axis=1)
-    full = known == WINDOW
-    middle = np.full(norms.size, np.nan)
-    if full.any():
-        middle[full] = np.median(windows[full], axis=1)
-    for i in np.flatnonzero(~full & (known >= ENOUGH)):
-        middle[i] = np.nanmedian(windows[i])
     with np.errstate(divide="ignore", invalid="ignore"):
-        np.divide(norms, middle, out=out, where=~np.isnan(middle))
+        np.divide(norms, middle, out=out, where=known >= ENOUGH)
     return out
 
 

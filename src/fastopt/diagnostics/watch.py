@@ -21,18 +21,20 @@ __all__ = ["Watch"]
 CHUNK = 128  # steps gathered before they are worked on
 WORST = 256  # largest ratios kept
 PROBES = 256  # points of g'g and g'Hg kept
+_RECORD = ("grad_norm", "param_norm", "update_norm", "update_ratio", "cosine")  # as a StepRecord has them
 PROBE = ("step", "loss", "gg", "gHg", "lr")
 
 
 class Watch:
     """The part of `Monitor` that has a state."""
 
-    def __init__(self, opt: Any, *, capacity: int = 512, snapshots: int = 0) -> None:
+    def __init__(self, opt: Any, *, capacity: int = 512, snapshots: int = 0, every: int = 1) -> None:
         for name in ("step", "params", "paths", "steps"):
             if not hasattr(opt, name):
                 raise TypeError(f"Monitor: opt is {type(opt).__name__}; an optimizer of fastopt is wanted")
         capacity = check_integer("Monitor", "capacity", capacity, 32)
         snapshots = check_integer("Monitor", "snapshots", snapshots, 0)
+        self._every = check_integer("Monitor", "every", every, 1)
         if capacity % 2 or snapshots % 2:
             name, value = ("capacity", capacity) if capacity % 2 else ("snapshots", snapshots)
             raise ValueError(f"Monitor: {name} is {value}; an even number is wanted")
@@ -57,6 +59,7 @@ class Watch:
         self._snapshots: list[tuple[int, np.ndarray]] = []
         self._kept = snapshots
         self.answers: dict[str, Answer] = {}
+        self._thins = every > 1 and getattr(opt, "diagnostics", False)
         if snapshots:
             self._snapshots.append((0, self._copy()))
 
@@ -93,7 +96,7 @@ class Watch:
         Exception
             What `Optimizer.step` raises. A refused gradient is remembered.
         """
-        value = math.nan if loss is None else read_loss("Monitor.step", loss)
+        value = loss if type(loss) is float else math.nan if loss is None else read_loss("Monitor.step", loss)
         try:
             record = self.opt.step(grads)
         except FloatingPointError as error:
@@ -115,6 +118,8 @@ class Watch:
     def _append(self, record: Any, loss: float) -> None:
         self._pending.append((loss, record))
         self._seen += 1
+        if self._thins:
+            self.opt.diagnostics = self._seen % self._every == 0
         if self._kept and self._seen % self._stride == 0:
             self._snapshot()
         carried = 0 if self._carried is None else len(self._carried[1])
@@ -180,20 +185,23 @@ class Watch:
         rows["skipped"] = np.array([record.skipped for record in records], float)
         rows["nonfinite"] = np.array([record.nonfinite for record in records], float)
         per_path = np.zeros((count, len(self._paths), len(PATH_FIELDS)))
-        for i, record in enumerate(records):
-            if not record.diagnostics:
-                continue
-            for j, path in enumerate(self._paths):
-                row = record.diagnostics.get(path)
-                if row is None:  # a skipped step, or an array that stands still
-                    continue
-                cosine = row["cosine"]
-                values = (
-                    row["grad_norm"], row["param_norm"], row["update_norm"], row["update_ratio"],
-                    cosine or 0.0, cosine is not None, 1.0,
-                )  # fmt: skip
-                if all(map(math.isfinite, values)):
-                    per_path[i, j] = values
+        told = [i for i, record in enumerate(records) if record.diagnostics]
+        if told:
+            nothing: dict[str, Any] = dict.fromkeys(_RECORD, None)  # of an array that stands still
+            numbers = np.array(
+                [
+                    [*record.diagnostics.get(path, nothing).values()]
+                    for record in (records[i] for i in told)
+                    for path in self._paths
+                ],
+                np.float64,  # None is NaN
+            ).reshape(len(told), len(self._paths), len(_RECORD))
+            known = np.isfinite(numbers)
+            whole: np.ndarray = np.logical_and.reduce(known[:, :, :4], axis=2)
+            per_path[told, :, :4] = np.where(whole[:, :, None], numbers[:, :, :4], 0.0)
+            cosine = whole & known[:, :, 4]
+            per_path[told, :, 4] = np.where(cosine, numbers[:, :, 4], 0.0)
+            per_path[told, :, 5], per_path[told, :, 6] = cosine, whole
         return rows, per_path
 
     @property
@@ -274,6 +282,8 @@ class Watch:
         self.__dict__.update(new)
         self._pending.clear()
         self.answers.clear()
+        if self._thins:
+            self.opt.diagnostics = self._seen % self._every == 0
 
     def _checked(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """The attributes of a saved state."""

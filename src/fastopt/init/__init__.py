@@ -20,12 +20,12 @@ from fastopt.init._scaled import (
     heuristic_uniform,
     lecun_normal,
     lecun_uniform,
-    random_walk,
     variance_scaling,
 )
 from fastopt.init._simple import constant, normal, ones, truncated_normal, uniform, zeros
 from fastopt.init._structured import identity, near_identity, sparse
 from fastopt.init._tree import tree
+from fastopt.init._walk import random_walk
 from fastopt.init._watch import LayerScale, Scales, adjust, watch
 
 __all__ = [

@@ -185,6 +185,13 @@ def delta_orthogonal(params: T, gain: float | str = 1.0, *, axes: Any = "in_out"
     -----
     The convolution with such a kernel keeps norms exactly, apart from the border; that of a kernel filled by
     `orthogonal` does not. Xiao et al., 2018, who trained plain convolutional networks of 10 000 layers from it.
+
+    Examples
+    --------
+    >>> import numpy as np, fastopt as fo
+    >>> kernel = fo.init.delta_orthogonal(np.empty((3, 3, 4, 8)), rng=0)
+    >>> int(np.count_nonzero(kernel)), bool(np.allclose(kernel[1, 1] @ kernel[1, 1].T, np.eye(4)))
+    (32, True)
     """
     owner = "fo.init.delta_orthogonal"
     factor = math.sqrt(squared_gain(owner, gain))

@@ -11,6 +11,7 @@ from fastopt.init._streams import ChunkGenerator, Piece
 
 __all__ = ["normal_piece", "truncated_piece", "uniform_piece"]
 
+FAR = 1e3  # standard deviations beyond which lies nothing
 REJECT = 0.25  # share of normal numbers inside the bounds from which drawing again beats inverting
 
 
@@ -59,6 +60,10 @@ def truncated_piece(mean: float, std: float, low: float, high: float, dtype: np.
     from scipy.special import log_ndtr, ndtr, ndtri_exp
 
     a, b = (low - mean) / std, (high - mean) / std
+    if a < -FAR < b - 1:
+        a = -math.inf
+    if b > FAR > a + 1:
+        b = math.inf
     reflect = a > -b  # more of the interval lies above 0: the lower tail is the accurate one
     if reflect:
         a, b = -b, -a

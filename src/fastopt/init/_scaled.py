@@ -23,7 +23,6 @@ __all__ = [
     "heuristic_uniform",
     "lecun_normal",
     "lecun_uniform",
-    "random_walk",
     "variance_scaling",
     "weights_from",
 ]
@@ -137,8 +136,21 @@ def _row(name: str, params: T, factor: float, gain: Any, mode: str, how: str, ax
 def heuristic_uniform(params: T, *, axes: Any = "in_out", rng: Any = None) -> T:
     """Uniform within ``1 / sqrt(m)``, m the inputs of a unit: the common heuristic of the book's section 8.4.
 
-    Its variance is 1 / (3 m): layer by layer, signals become sqrt(3) times smaller. Arguments as for
-    `variance_scaling`.
+    Its variance is 1 / (3 m): layer by layer, signals become sqrt(3) times smaller.
+
+    Parameters
+    ----------
+    params, axes, rng
+        As for `variance_scaling`.
+
+    Returns
+    -------
+    params
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `variance_scaling`.
     """
     return _row("heuristic_uniform", params, 1 / 3, 1.0, "fan_in", "uniform", axes, rng)
 
@@ -180,14 +192,44 @@ def glorot_uniform(params: T, gain: float | str = 1.0, *, axes: Any = "in_out", 
 
 
 def glorot_normal(params: T, gain: float | str = 1.0, *, axes: Any = "in_out", rng: Any = None) -> T:
-    """Normal with variance ``gain^2 2 / (fan_in + fan_out)``, not truncated. As `glorot_uniform`."""
+    """Normal with variance ``gain^2 2 / (fan_in + fan_out)``, not truncated.
+
+    Parameters
+    ----------
+    params, gain, axes, rng
+        As for `glorot_uniform`.
+
+    Returns
+    -------
+    params
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `glorot_uniform`.
+    """
     return _row("glorot_normal", params, 1.0, gain, "fan_avg", "normal", axes, rng)
 
 
 def he_uniform(
     params: T, gain: float | str = "relu", *, mode: str = "fan_in", axes: Any = "in_out", rng: Any = None
 ) -> T:
-    """Uniform within ``gain sqrt(3 / fan)``; with ReLU's gain sqrt(2), ``sqrt(6 / fan)``. As `he_normal`."""
+    """Uniform within ``gain sqrt(3 / fan)``; with ReLU's gain sqrt(2), ``sqrt(6 / fan)``.
+
+    Parameters
+    ----------
+    params, gain, mode, axes, rng
+        As for `he_normal`.
+
+    Returns
+    -------
+    params
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `he_normal`.
+    """
     return _row("he_uniform", params, 1.0, gain, mode, "uniform", axes, rng)
 
 
@@ -220,39 +262,25 @@ def he_normal(
     Notes
     -----
     He et al., 2015, eqs. 10 and 14. torch calls it kaiming.
+
+    Examples
+    --------
+    >>> import numpy as np, fastopt as fo
+    >>> params = {"w": np.empty((50, 40)), "v": np.empty((40, 30))}
+    >>> params = fo.init.he_normal(params, rng=0)
+    >>> round(float(params["w"].std()), 1)
+    0.2
     """
     return _row("he_normal", params, 1.0, gain, mode, "normal", axes, rng)
 
 
 def lecun_uniform(params: T, gain: float | str = 1.0, *, axes: Any = "in_out", rng: Any = None) -> T:
-    """Uniform within ``gain sqrt(3 / fan_in)``. As `lecun_normal`."""
-    return _row("lecun_uniform", params, 1.0, gain, "fan_in", "uniform", axes, rng)
-
-
-def lecun_normal(params: T, gain: float | str = 1.0, *, axes: Any = "in_out", rng: Any = None) -> T:
-    """Normal with variance ``gain^2 / fan_in``, not truncated: for linear units, and with gain 1 for SELU.
-
-    LeCun et al., Efficient BackProp, 1998, section 4.6. Arguments as for `glorot_uniform`.
-    """
-    return _row("lecun_normal", params, 1.0, gain, "fan_in", "normal", axes, rng)
-
-
-def random_walk(
-    params: T, activation: str = "relu", *, g: float | None = None, axes: Any = "in_out", rng: Any = None
-) -> T:
-    """Normal with standard deviation ``g / sqrt(N)``, N = fan_in, g such that log-norms of gradients do not drift.
+    """Uniform within ``gain sqrt(3 / fan_in)``.
 
     Parameters
     ----------
-    params : ndarray or tree of ndarray
-        As for `variance_scaling`.
-    activation : {"relu", "linear", "tanh"}, default "relu"
-        ``"linear"``: ``g = exp(1 / (2 N))``. ``"relu"``: ``g = sqrt(2) exp(1.2 / (max(N, 6) - 2.4))``. ``"tanh"``:
-        g = 1.2, the middle of the range 1.1 to 1.3 found to be good; there is no formula, as it depends on the depth.
-    g : float, optional
-        Above 0: instead of these.
-    axes, rng
-        As for `variance_scaling`.
+    params, gain, axes, rng
+        As for `glorot_uniform`.
 
     Returns
     -------
@@ -261,36 +289,28 @@ def random_walk(
     Raises
     ------
     TypeError, ValueError
-        As for `variance_scaling`.
-
-    Notes
-    -----
-    He's and LeCun's scales keep the *mean* of the squared norm, but the squared norm of a deep product has a heavy
-    tail, and its typical value falls with depth. Here the mean of the *logarithm* is kept, so that over layers of
-    width N the log-norm of the back-propagated gradient walks at random, with a spread that grows as sqrt(depth /
-    N). The difference matters for narrow layers. Sussillo and Abbott, 2014, arXiv:1412.6558.
-
-    Examples
-    --------
-    >>> import numpy as np, fastopt as fo
-    >>> w = fo.init.random_walk(np.empty((20, 20)), "linear", rng=0)
+        As for `glorot_uniform`.
     """
-    owner = "fo.init.random_walk"
-    check_choice(owner, "activation", activation, ("relu", "linear", "tanh"))
-    given = None if g is None else check_number(owner, "g", g, above=True)
-    sides = read_axes(owner, axes)
+    return _row("lecun_uniform", params, 1.0, gain, "fan_in", "uniform", axes, rng)
 
-    def factor(n: int) -> float:
-        if given is not None:
-            return given
-        if activation == "linear":
-            return math.exp(1 / (2 * max(n, 1)))
-        return math.sqrt(2) * math.exp(1.2 / (max(n, 6) - 2.4)) if activation == "relu" else 1.2
 
-    def plan(shape: tuple[int, ...], dtype: np.dtype, where: str) -> Filler:
-        n = fans(shape, sides, where).fan_in
-        std = factor(n) / math.sqrt(max(n, 1))
-        fits(16 * std, dtype, where, "16 g / sqrt(N)")
-        return elements(normal_piece(0.0, std))
+def lecun_normal(params: T, gain: float | str = 1.0, *, axes: Any = "in_out", rng: Any = None) -> T:
+    """Normal with variance ``gain^2 / fan_in``, not truncated: for linear units, and with gain 1 for SELU.
 
-    return fill("random_walk", params, rng, plan)
+    LeCun et al., *Efficient BackProp*, 1998, section 4.6; Klambauer et al., 2017.
+
+    Parameters
+    ----------
+    params, gain, axes, rng
+        As for `glorot_uniform`.
+
+    Returns
+    -------
+    params
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `glorot_uniform`.
+    """
+    return _row("lecun_normal", params, 1.0, gain, "fan_in", "normal", axes, rng)

@@ -155,6 +155,13 @@ def identity(params: T, gain: float = 1.0, *, axes: Any = "in_out", rng: Any = N
     -----
     For recurrent weights with ReLU (Le, Jaitly and Hinton, 2015). Units stay alike where their inputs are: use
     `near_identity` where no other layer breaks the symmetry.
+
+    Examples
+    --------
+    >>> import numpy as np, fastopt as fo
+    >>> fo.init.identity(np.empty((2, 3)))
+    array([[1., 0., 0.],
+           [0., 1., 0.]])
     """
     return _eye("identity", params, gain, 0.0, axes, rng)
 

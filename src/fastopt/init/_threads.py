@@ -11,7 +11,7 @@ from fastopt._threads import get_num_threads
 
 __all__ = ["Job", "run_jobs"]
 
-LEAST = 1 << 17  # elements for which waking a thread pays
+LEAST = 1 << 15  # elements for which waking a thread pays
 
 
 class Job(NamedTuple):

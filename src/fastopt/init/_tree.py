@@ -11,7 +11,7 @@ import numpy as np
 
 from fastopt._parameters import check_params
 from fastopt._trees import _at
-from fastopt.init import _biases, _orthogonal, _scaled, _simple, _structured
+from fastopt.init import _biases, _orthogonal, _scaled, _simple, _structured, _walk
 from fastopt.init._targets import ASK, Filler, generator, write
 from fastopt.init._threads import Job
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 #: Initializers by name: those that fill an array from its shape, their arguments and rng.
 NAMES: dict[str, Callable[..., Any]] = {
     name: getattr(module, name)
-    for module in (_simple, _scaled, _orthogonal, _structured, _biases)
+    for module in (_simple, _scaled, _walk, _orthogonal, _structured, _biases)
     for name in module.__all__
     if name not in ("stiefel", "weights_from")
 }

@@ -161,7 +161,8 @@ def watch(model: Any, x: Any, y: Any = None, *, grad: Gradient | None = None) ->
 
     Notes
     -----
-    Nothing is changed. Dropout is off. Deep Learning, section 8.4: a good rule of thumb for the scales is to look
+    Nothing is changed. Of a ``Sequential``, dropout is off, batch norm takes the batch's statistics, and auxiliary
+    heads are left out. Deep Learning, section 8.4: a good rule of thumb for the scales is to look
     at the range or standard deviation of activations or gradients on a single mini-batch.
 
     Examples
@@ -222,6 +223,15 @@ def adjust(
     Deep Learning, section 8.4: repeatedly take the first layer whose activations are unacceptably small (or large)
     and increase (decrease) its weights by what is missing. For gradients the layers are gone through from the
     output down.
+
+    Examples
+    --------
+    >>> import numpy as np, fastopt as fo
+    >>> a, b = fo.init.normal([np.empty((8, 32)), np.empty((32, 4))], std=1e-3, rng=0)
+    >>> layers = [(lambda x: x @ a, a), np.tanh, (lambda x: x @ b, b)]
+    >>> scales = fo.init.adjust(layers, np.random.default_rng(0).normal(size=(200, 8)), target=0.5)
+    >>> [bool(0.25 <= scales.rows[i].std <= 1) for i in (1, 2)]
+    [True, True]
     """
     owner = "fo.init.adjust"
     check_choice(owner, "by", by, ("activations", "gradients"))

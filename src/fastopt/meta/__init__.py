@@ -14,9 +14,10 @@ from fastopt.meta.batch_size import (
     scale_lr,
     stepped_size,
 )
-from fastopt.meta.continuation import Attempt, Continuation, ContinuationResult, by_steps, continuation
+from fastopt.meta.continuation import by_steps, continuation
 from fastopt.meta.curriculum import Curriculum, Mixture, combined, losses_of
 from fastopt.meta.early_stopping import EarlyStopping
+from fastopt.meta.levels import Attempt, Continuation, ContinuationResult
 from fastopt.meta.pretrain import Greedy, Hint, Stage
 from fastopt.meta.self_paced import SelfPaced
 from fastopt.meta.smoothing import Smoothed, tempered_cross_entropy, tempered_errors

@@ -207,7 +207,7 @@ def averaged(opt: Any, refresh: Callable[[Any], Any] | None = None, buffers: Any
         One that was made with ``average=``.
     refresh : function, optional
         Called as ``refresh(params)`` with the averaged weights in place: a pass over some batches. For a model of
-        fo.nn: ``lambda params: model.refresh_statistics(batches)``.
+        fo.nn: ``lambda params: model.refresh_statistics(some)``, with batches that training does not draw from.
     buffers : tree of ndarray, optional
         What `refresh` writes (``model.buffers``): put back at the end of the block.
 

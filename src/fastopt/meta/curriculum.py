@@ -15,6 +15,7 @@ import numpy as np
 from fastopt._checks import check_choice, check_integer, check_number
 from fastopt._core import shuffle as _shuffle
 from fastopt._progress import Progress, reporting
+from fastopt.data.grouped import sorted_by
 from fastopt.data.lazy import index_dtype
 from fastopt.data.orders import Strategy, as_classes, checksum
 from fastopt.data.seeds import as_count, child, seed_from
@@ -103,17 +104,18 @@ def as_scores(owner: str, scores: Any, name: str = "scores") -> np.ndarray:
 def ranked(scores: np.ndarray, first: str, classes: np.ndarray | None, rng: Any) -> np.ndarray:
     """Rows from the first to the last that are let in; equal scores in random order, classes in turn."""
     n = len(scores)
-    chance = _shuffle.permutation(n, np.random.PCG64(seed_from(rng)))
-    key = {"easy": scores, "hard": -scores, "random": np.zeros(n)}[first]
-    rank = np.lexsort((chance, key))
+    rank = _shuffle.permutation(n, np.random.PCG64(seed_from(rng)))
+    if first != "random":
+        key = scores if first == "easy" else -scores
+        rank = rank[np.argsort(key[rank], kind="stable")]  # stable: equal ones stay as they were shuffled
     if classes is not None:
         # Row j of m of its class stands at (j + 1/2) / m: every beginning has the classes in proportion.
-        by_class = np.argsort(classes[rank], kind="stable")
+        kind = classes[rank]
         sizes = np.bincount(classes)
-        place = np.arange(n) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        key = np.empty(n)
-        key[rank[by_class]] = (place + 0.5) / np.repeat(sizes, sizes)
-        rank = np.lexsort((chance, key))
+        by_class = sorted_by(kind, len(sizes))
+        place = np.empty(n)
+        place[by_class] = np.arange(n) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        rank = rank[np.argsort((place + 0.5) / sizes[kind], kind="stable")]
     rank = rank.astype(index_dtype(n))
     rank.flags.writeable = False
     return rank

@@ -238,6 +238,9 @@ class _Point:
             self.scale = np.concatenate(parts)
 
     def tree(self, vector: np.ndarray) -> Any:
+        if self.nesting is None:  # a bare array, without detours
+            shape, _, dtype = self.like[0]
+            return vector.reshape(shape).astype(dtype)
         leaves, start = [], 0
         for shape, size, dtype in self.like:
             leaves.append(vector[start : start + size].reshape(shape).astype(dtype))

@@ -114,6 +114,9 @@ def _model_from(header: dict[str, str], file: Any) -> Sequential:
         raise ValueError("its description of the model is not whole")
     if not isinstance(described["layers"], list) or not isinstance(described["meta"], dict):
         raise ValueError("its description of the model is not whole")
+    seen = described.get("batches_seen", 0)
+    if isinstance(seen, bool) or not isinstance(seen, int) or seen < 0:
+        raise ValueError(f"its batches_seen is {seen!r:.80}; a count is needed")
     layers = tuple(layer_from(config) for config in described["layers"])
     loss = loss_from(described["loss"])
     if described["dtype"] not in ("float32", "float64"):

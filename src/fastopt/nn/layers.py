@@ -401,7 +401,11 @@ def layer_from(config: Any) -> Layer:
     if name == "Residual" and set(settings) == {"layers"} and isinstance(settings["layers"], list):
         return Residual(*map(layer_from, settings["layers"]))
     if name == "Auxiliary" and set(settings) == {"layers", "weight"} and isinstance(settings["layers"], list):
-        return Auxiliary(*map(layer_from, settings["layers"]), weight=schedule_from(settings["weight"]))
+        inside = [layer_from(layer) for layer in settings["layers"]]
+        try:
+            return Auxiliary(*inside, weight=schedule_from(settings["weight"]))
+        except TypeError as error:
+            raise ValueError(f"layer {name}: {error}") from None
     if name not in KINDS:
         raise ValueError(
             f"layer {name!r:.80} is unknown; known are {', '.join([*KINDS, 'Residual', 'Auxiliary'])}"

@@ -264,7 +264,8 @@ class Sequential:
         Returns
         -------
         layers : list
-            A `fastopt.init.Layer` for each layer but dropout, a `fastopt.init.Skip` for each `Residual`.
+            A `fastopt.init.Layer` for each layer but dropout and auxiliary heads, a `fastopt.init.Skip` for each
+            `Residual`.
         gradient : callable or None
             From outputs to the gradient of the loss by them; None without targets.
         """

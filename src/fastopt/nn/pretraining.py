@@ -137,6 +137,10 @@ def greedy_stages(
         The model is none, has auxiliary heads of its own, or `at` is no rising sequence of layers that leaves something
         to train in every block.
 
+    Notes
+    -----
+    To save a run, save the model beside the `Greedy`: it holds the states of dropout and the running statistics.
+
     References
     ----------
     Bengio, Lamblin, Popovici, Larochelle, Greedy layer-wise training of deep networks, 2007. Goodfellow et al., *Deep

@@ -250,6 +250,17 @@ class Optimizer(Freezing):
         return list(self._stepper.paths)
 
     @property
+    def diagnostics(self) -> bool:
+        """Whether steps record norms, update ratio and cosine; made with them, they may be left out for a while."""
+        return self._stepper.diagnostics
+
+    @diagnostics.setter
+    def diagnostics(self, on: bool) -> None:
+        if not isinstance(on, (bool, np.bool_)):
+            raise TypeError(f"diagnostics is {on!r}; True or False is needed")
+        self._stepper.diagnostics = bool(on)
+
+    @property
     def steps(self) -> int:
         """Steps taken (skipped ones not counted)."""
         return self._stepper.steps
