@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import os
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -411,6 +414,23 @@ def test_a_mean_far_from_zero(dtype: Any, shape: tuple[int, ...], axis: int) -> 
     np.testing.assert_allclose(row.T, xhat.astype(float), atol=1e-6 if dtype == np.float32 else 1e-8)
 
 
+@pytest.mark.parametrize(("shape", "axis"), [((1000, 5), -1), ((10, 5, 100), 1), ((48, 32), -1)])
+def test_gradients_of_a_mean_far_from_zero(shape: tuple[int, ...], axis: int) -> None:
+    """float32 cannot hold that mean; what its rounding leaves out must come back in every sum and coefficient."""
+    at = case(shape, axis, np.float32)
+    at["x"] = (1e8 + 8 * np.random.default_rng(1).integers(-8, 9, shape)).astype(np.float32)
+    wide = {name: array.astype(np.float64) for name, array in at.items()}
+    for mine, wanted in zip(both(at, axis=axis), both(wide, axis=axis), strict=True):
+        close(mine, wanted, np.float32)
+    gamma = np.resize(at["gamma"], shape[-1])
+    rows = []
+    for kind in (np.float32, np.float64):
+        _, cache = norm.layer_norm(at["x"].astype(kind), gamma.astype(kind))
+        rows.append(norm.layer_norm_backward(at["dy"].astype(kind), cache)[:2])
+    for mine, wanted in zip(*rows, strict=True):
+        close(mine, wanted, np.float32)
+
+
 @pytest.mark.parametrize("value", [0.0, 3.3, 1e8, -1e-30])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_constant_channel(value: float, dtype: Any) -> None:
@@ -699,3 +719,32 @@ def test_fork_after_threads() -> None:
         os._exit(0 if [array.tobytes() for array in both(at)] == wanted else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert [array.tobytes() for array in both(at)] == wanted
+
+
+# ---- what is written about it ----
+
+
+@pytest.mark.parametrize("module", ["batch", "rows"])
+def test_doctests(module: str) -> None:
+    assert doctest.testmod(importlib.import_module(f"fastopt.norm.{module}")).failed == 0
+
+
+def test_the_page_runs() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "norm.md").read_text()
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(block, names)
+    assert abs(names["dx"].sum(0)).max() < 1e-4
+
+
+def test_the_contestants_of_the_benchmark_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
+    bench = importlib.import_module("bench.norm")
+    monkeypatch.setattr(bench, "find_spec", lambda name: None)  # the others take seconds to import
+    at = case((64, 32), -1, np.float32)
+    hand = bench.ByHand(at["x"], at["dy"], at["gamma"], at["beta"])
+    hand()
+    for mine, theirs in zip(both(at), (hand.y, hand.dx, hand.dgamma, hand.dbeta), strict=True):
+        close(mine, theirs, np.float32, 10)
+    for call in bench.field((64, 32)).values():
+        call()
