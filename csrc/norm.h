@@ -189,10 +189,11 @@ static void FN(norm_products)(const void *x_, const void *dy_, ptrdiff_t step, p
     for (ptrdiff_t j = whole; j < cols; j++) FN(norm_products_of_one)(x + j, dy + j, step, rows, m[j], r[j], s1 + j, s2 + j);
 }
 
-/* Rows that are written together share the loads of the coefficients; one at a time where rows lie a multiple of 4096 bytes apart, in one set of the
- * cache. Both loops go from the last row to the first: what the pass before read last is still in cache. y[i] and dx[i] depend on the
- * elements in their own place alone, so they may be x and dy. */
-static ptrdiff_t FN(norm_together)(ptrdiff_t step) { return (size_t)step * sizeof(REAL) % 4096 ? 4 : 1; }
+/* Blocks of rows from the last to the first, for what the pass before read last is still in cache; rows in their order inside, as the
+ * processor fetches ahead. Narrow rows are written four at a time, which then share the loads of the coefficients. y[i] and dx[i] depend on
+ * the elements in their own place alone, so they may be x and dy. */
+enum { FN(NORM_DOWN) = 64 };
+static ptrdiff_t FN(norm_together)(ptrdiff_t cols) { return cols <= 64 ? 4 : 1; }
 
 /* y = (x - m) a + b in n rows. */
 NORM_INLINE void FN(norm_scale_rows)(const REAL *x, REAL *y, ptrdiff_t step, ptrdiff_t n, ptrdiff_t cols, const REAL *m, const REAL *a,
@@ -240,11 +241,12 @@ static void FN(norm_scale)(const void *x_, void *y_, ptrdiff_t step, ptrdiff_t r
 {
     const REAL *x = x_;
     REAL *y = y_;
-    const ptrdiff_t few = FN(norm_together)(step);
-    ptrdiff_t i = rows;
-    if (few == 4)
-        for (; i >= 4; i -= 4) FN(norm_scale_rows)(x + (i - 4) * step, y + (i - 4) * step, step, 4, cols, m, a, b);
-    for (; i > 0; i--) FN(norm_scale_rows)(x + (i - 1) * step, y + (i - 1) * step, step, 1, cols, m, a, b);
+    const ptrdiff_t few = FN(norm_together)(cols);
+    for (ptrdiff_t end = rows, i; end > 0; end -= FN(NORM_DOWN)) {
+        i = end < FN(NORM_DOWN) ? 0 : end - FN(NORM_DOWN);
+        for (; few == 4 && i + 4 <= end; i += 4) FN(norm_scale_rows)(x + i * step, y + i * step, step, 4, cols, m, a, b);
+        for (; i < end; i++) FN(norm_scale_rows)(x + i * step, y + i * step, step, 1, cols, m, a, b);
+    }
 }
 
 static void FN(norm_slope)(const void *x_, const void *dy_, void *dx_, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t cols, const void *m,
@@ -252,16 +254,12 @@ static void FN(norm_slope)(const void *x_, const void *dy_, void *dx_, ptrdiff_t
 {
     const REAL *x = x_, *dy = dy_;
     REAL *dx = dx_;
-    const ptrdiff_t few = FN(norm_together)(step);
-    ptrdiff_t i = rows;
-    if (few == 4)
-        for (; i >= 4; i -= 4) {
-            const ptrdiff_t at = (i - 4) * step;
-            FN(norm_slope_rows)(x + at, dy + at, dx + at, step, 4, cols, m, a, b, d);
-        }
-    for (; i > 0; i--) {
-        const ptrdiff_t at = (i - 1) * step;
-        FN(norm_slope_rows)(x + at, dy + at, dx + at, step, 1, cols, m, a, b, d);
+    const ptrdiff_t few = FN(norm_together)(cols);
+    for (ptrdiff_t end = rows, i; end > 0; end -= FN(NORM_DOWN)) {
+        i = end < FN(NORM_DOWN) ? 0 : end - FN(NORM_DOWN);
+        for (; few == 4 && i + 4 <= end; i += 4)
+            FN(norm_slope_rows)(x + i * step, dy + i * step, dx + i * step, step, 4, cols, m, a, b, d);
+        for (; i < end; i++) FN(norm_slope_rows)(x + i * step, dy + i * step, dx + i * step, step, 1, cols, m, a, b, d);
     }
 }
 
