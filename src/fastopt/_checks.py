@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["check_choice", "check_integer", "check_number"]
+__all__ = ["check_choice", "check_integer", "check_keys", "check_number"]
 
 
 def check_number(
@@ -52,3 +53,12 @@ def check_choice(owner: str, name: str, value: Any, choices: tuple[str, ...]) ->
         kind = ValueError if isinstance(value, str) else TypeError
         raise kind(f"{owner}: {name} is {value!r}; one of {', '.join(map(repr, choices))} is wanted")
     return value
+
+
+def check_keys(owner: str, state: Any, wanted: Iterable[str]) -> None:
+    """A saved state must be a mapping of exactly these keys."""
+    if not isinstance(state, Mapping):
+        raise TypeError(f"{owner}: state is {type(state).__name__}; a dict from state_dict() is wanted")
+    names = sorted(wanted)
+    if set(state) != set(names):
+        raise ValueError(f"{owner}: state has {sorted(map(str, state))}; {names} are wanted")

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastopt._checks import check_integer, check_number
+from fastopt._checks import check_integer, check_keys, check_number
 from fastopt._trees import _at, flatten_tree, map_tree
 
 __all__ = [
@@ -420,7 +420,7 @@ class GradientMoments:
             Something is missing, unknown, of another shape or out of its range; the state is as before.
         """
         owner = "GradientMoments"
-        _check_keys(owner, state, ("count", "examples", "mean", "spread"))
+        check_keys(owner, state, ("count", "examples", "mean", "spread"))
         count = check_integer(owner, "state['count']", state["count"], 0)
         examples = check_integer(owner, "state['examples']", state["examples"], count)
         if self.population is not None and examples > self.population:
@@ -535,7 +535,7 @@ class NoiseScale:
             Something is missing, unknown or out of its range; the state is as before.
         """
         owner = "NoiseScale"
-        _check_keys(owner, state, ("count", "trace", "squared_norm"))
+        check_keys(owner, state, ("count", "trace", "squared_norm"))
         count = check_integer(owner, "state['count']", state["count"], 0)
         trace = check_number(owner, "state['trace']", state["trace"], -math.inf)
         squared = check_number(owner, "state['squared_norm']", state["squared_norm"], -math.inf)
@@ -567,13 +567,6 @@ def _like(owner: str, name: str, tree: Any, wanted: list[str], shapes: list[Any]
         if found[path].shape != shape:
             raise ValueError(f"{owner}: {name}{_at(path)} has shape {found[path].shape}; {shape} is wanted")
     return [found[path] for path in wanted]
-
-
-def _check_keys(owner: str, state: Any, keys: tuple[str, ...]) -> None:
-    if not isinstance(state, Mapping):
-        raise TypeError(f"{owner}: state is {type(state).__name__}; a dict from state_dict() is wanted")
-    if set(state) != set(keys):
-        raise ValueError(f"{owner}: state has {sorted(map(str, state))}; {sorted(keys)} are wanted")
 
 
 def _left(owner: str, n: int, population: int | None) -> float:

@@ -90,13 +90,5 @@ class Patience:
         return best, check_integer(self.owner, "state['bad']", state["bad"], 0)
 
 
-def check_keys(owner: str, state: Any, wanted: Mapping[str, Any]) -> None:
-    """A saved state must be a dict of exactly these keys."""
-    if not isinstance(state, Mapping):
-        raise TypeError(f"{owner}: state is {type(state).__name__}; a dict from state_dict() is wanted")
-    if set(state) != set(wanted):
-        raise ValueError(f"{owner}: state has {sorted(map(str, state))}; {sorted(wanted)} are wanted")
-
-
 def _length(value: Metric) -> int:
     return len(value) if isinstance(value, tuple) else 0

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from fastopt._checks import check_integer, check_number
+from fastopt._checks import check_integer, check_keys, check_number
 from fastopt._trees import _at, flatten_tree
 from fastopt.averaging import Average, Every, Mean
-from fastopt.meta._patience import Patience, check_keys
+from fastopt.meta._patience import Patience
 from fastopt.schedules import Schedule, join, linear, sawtooth
 
 __all__ = ["OnPlateau", "adopt_average", "averaged", "swa"]

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastopt._checks import check_choice, check_integer, check_number
+from fastopt._checks import check_choice, check_integer, check_keys, check_number
 
 __all__ = ["BiggerBatches", "NoiseGuided", "geometric_size", "linear_size", "scale_lr", "stepped_size"]
 
@@ -439,10 +439,7 @@ class NoiseGuided:
             Something is missing, unknown or out of its range; the state is as before.
         """
         owner = "NoiseGuided"
-        if not isinstance(state, Mapping):
-            raise TypeError(f"{owner}: state is {type(state).__name__}; a dict from state_dict() is wanted")
-        if set(state) != {"epochs", "sizes"}:
-            raise ValueError(f"{owner}: state has {sorted(map(str, state))}; ['epochs', 'sizes'] are wanted")
+        check_keys(owner, state, ("epochs", "sizes"))
         found = []
         for name, least in (("epochs", 0), ("sizes", self.least)):
             if not isinstance(state[name], list):

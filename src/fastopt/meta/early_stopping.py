@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from fastopt._checks import check_integer
+from fastopt._checks import check_integer, check_keys
 from fastopt._trees import _at, flatten_tree
-from fastopt.meta._patience import Metric, Patience, check_keys
+from fastopt.meta._patience import Metric, Patience
 
 __all__ = ["EarlyStopping"]
 

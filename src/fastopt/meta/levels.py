@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastopt._checks import check_number
+from fastopt._checks import check_keys, check_number
 from fastopt._parameters import load_states
 from fastopt._progress import Progress, reporting
 from fastopt._trees import _at, flatten_tree, map_tree
@@ -393,12 +393,7 @@ class Continuation:
             was before.
         """
         owner = "continuation"
-        if not isinstance(state, Mapping):
-            raise TypeError(f"{owner}: state is {type(state).__name__}; a dict from state_dict() is wanted")
-        if set(state) != set(self.state_dict()):
-            raise ValueError(
-                f"{owner}: state has {sorted(map(str, state))}; {sorted(self.state_dict())} are wanted"
-            )
+        check_keys(owner, state, self.state_dict())
         if state["levels"] != self.levels:
             raise ValueError(
                 f"{owner}: state is of the levels {state['levels']!r:.80}, here {self.levels!r:.80}"

@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from fastopt._checks import check_integer
+from fastopt._checks import check_integer, check_keys
 from fastopt._parameters import check_params
 from fastopt._progress import Progress, reporting
-from fastopt.meta._patience import check_keys
 
 __all__ = ["Greedy", "Hint", "Stage"]
 
@@ -198,7 +197,7 @@ class Greedy:
         TypeError, ValueError
             The state belongs to other stages. No parameter has been changed.
         """
-        check_keys("Greedy", state, dict.fromkeys(("stage", "opt", "params", "history", "running")))
+        check_keys("Greedy", state, ("stage", "opt", "params", "history", "running"))
         at = check_integer("Greedy", "state['stage']", state["stage"], 0)
         if at > len(self.stages) or (state["opt"] is None) != (at == len(self.stages)):
             raise ValueError(f"Greedy: state is at stage {at}; this has {len(self.stages)} stages")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastopt._checks import check_integer, check_number
+from fastopt._checks import check_integer, check_keys, check_number
 from fastopt._core import shuffle as _shuffle
 from fastopt.data.lazy import index_dtype
 from fastopt.data.orders import Strategy
@@ -303,12 +303,7 @@ class SelfPaced(Strategy):
             Something is missing, unknown, of another shape or out of its range; the state is as before.
         """
         owner = "SelfPaced"
-        if not isinstance(state, Mapping):
-            raise TypeError(f"{owner}: state is {type(state).__name__}; a dict from state_dict() is wanted")
-        if set(state) != {"losses", "choices"}:
-            raise ValueError(
-                f"{owner}: state has {sorted(map(str, state))}; ['choices', 'losses'] are wanted"
-            )
+        check_keys(owner, state, ("losses", "choices"))
         losses = self._checked(as_scores(owner, state["losses"], "state['losses']"))
         given = state["choices"]
         if not isinstance(given, list) or not 1 <= len(given) <= 2:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastopt._checks import check_integer, check_number
+from fastopt._checks import check_integer, check_keys, check_number
 from fastopt._trees import _at, flatten_tree, map_tree
 from fastopt.data.seeds import child, seed_from, seed_from_state, seed_state
 
@@ -196,12 +196,7 @@ class Smoothed:
             Something is missing, unknown or out of its range; the state is as before.
         """
         owner = "Smoothed"
-        if not isinstance(state, Mapping):
-            raise TypeError(f"{owner}: state is {type(state).__name__}; a dict from state_dict() is wanted")
-        if set(state) != set(self.state_dict()):
-            raise ValueError(
-                f"{owner}: state has {sorted(map(str, state))}; {sorted(self.state_dict())} are wanted"
-            )
+        check_keys(owner, state, self.state_dict())
         calls = check_integer(owner, "state['calls']", state["calls"], 0)
         nfev = check_integer(owner, "state['nfev']", state["nfev"], 0)
         try:

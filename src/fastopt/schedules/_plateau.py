@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastopt._checks import check_choice, check_integer, check_number
+from fastopt._checks import check_choice, check_integer, check_keys, check_number
 from fastopt.schedules._base import Schedule, bad_step
 
 
@@ -138,12 +138,7 @@ class Plateau(Schedule):
         TypeError, ValueError
             Something is missing, unknown or out of its range; the state is as before.
         """
-        if not isinstance(state, dict):
-            raise TypeError(f"Plateau: state is {type(state).__name__}; a dict from state_dict() is wanted")
-        if set(state) != set(self.state_dict()):
-            raise ValueError(
-                f"Plateau: state has {sorted(map(str, state))}; {sorted(self.state_dict())} are wanted"
-            )
+        check_keys("Plateau", state, self.state_dict())
         current = check_number("Plateau", "state['current']", state["current"])
         best = state["best"]
         if best is not None:
