@@ -241,6 +241,31 @@ cdef Running running_of(given, Py_ssize_t channels, bint write, bint counted):
     return r
 
 
+cdef cnp.ndarray parameter(name, given, cnp.ndarray x, shape):
+    """gamma or beta, contiguous; None if it was not given."""
+    if given is None:
+        return None
+    fits(name, given, x, shape, False)
+    return values(name, given)
+
+
+cdef cnp.ndarray output(out, cnp.ndarray x, cnp.ndarray scale, cnp.ndarray shift, bint back, bint *in_place):
+    """The array that y will be: a new one, or `out` if that is allowed; `back`: a backward pass may follow."""
+    cdef cnp.ndarray y
+    if out is None:
+        return np.empty((<object> x).shape, x.dtype)
+    fits("out", out, x, (<object> x).shape, True)
+    y = out
+    in_place[0] = same_place(y, x)
+    if not in_place[0]:
+        apart("out", y, "x", x)
+    elif back and (scale is not None or shift is not None):
+        raise ValueError("out is x, which backward needs where gamma or beta are given; another array is needed")
+    for other, name in ((scale, "gamma"), (shift, "beta")):
+        apart("out", y, name, other)
+    return y
+
+
 def batch_norm(given, gamma, beta, eps, running, momentum, decay, bint unbiased, bint training, axis, groups, ghost,
                out, reuse):
     """Forward pass: (y, cache). See fastopt.norm.batch_norm."""
@@ -256,12 +281,7 @@ def batch_norm(given, gamma, beta, eps, running, momentum, decay, bint unbiased,
     batch_shape(&job, x, axis)
     job.eps = number("eps", eps, 0, float("inf"))
     shape = (job.channels,)
-    if gamma is not None:
-        fits("gamma", gamma, x, shape, False)
-        scale = values("gamma", gamma)
-    if beta is not None:
-        fits("beta", beta, x, shape, False)
-        shift = values("beta", beta)
+    scale, shift = parameter("gamma", gamma, x, shape), parameter("beta", beta, x, shape)
     if training:
         split(&job, groups, ghost)
     else:
@@ -278,22 +298,11 @@ def batch_norm(given, gamma, beta, eps, running, momentum, decay, bint unbiased,
         kept = running_of(running, job.channels, training, counted)
     elif not training:
         raise ValueError("running is None; the statistics to apply are needed where training is False")
-    if out is None:
-        place = y = np.empty((<object> x).shape, x.dtype)
-    else:
-        fits("out", out, x, (<object> x).shape, True)
-        y = out
-        normed = same_place(y, x)
-        if not normed:
-            apart("out", y, "x", x)
-        elif training and (scale is not None or shift is not None):
-            raise ValueError("out is x, which backward needs where gamma or beta are given; another array is needed")
-        for other, name in ((scale, "gamma"), (shift, "beta")):
-            apart("out", y, name, other)
-        if kept is not None:
-            apart("out", y, "running['mean']", kept.mean)
-            apart("out", y, "running['var']", kept.var)
-        place = direct(y)
+    y = output(out, x, scale, shift, training, &normed)
+    if kept is not None:
+        apart("out", y, "running['mean']", kept.mean)
+        apart("out", y, "running['var']", kept.var)
+    place = direct(y)
 
     # Nothing is written before this line.
     cache.job = job
@@ -431,25 +440,9 @@ def layer_norm(given, gamma, beta, eps, axes, bint centred, out, reuse):
         job.cols *= cnp.PyArray_DIM(x, i)
     shape = (<object> x).shape[nd - axes:]
     job.eps = float(np.finfo(x.dtype).eps) if eps is None else number("eps", eps, 0, float("inf"))
-    if gamma is not None:
-        fits("gamma", gamma, x, shape, False)
-        scale = values("gamma", gamma)
-    if beta is not None:
-        fits("beta", beta, x, shape, False)
-        shift = values("beta", beta)
-    if out is None:
-        place = y = np.empty((<object> x).shape, x.dtype)
-    else:
-        fits("out", out, x, (<object> x).shape, True)
-        y = out
-        normed = same_place(y, x)
-        if not normed:
-            apart("out", y, "x", x)
-        elif scale is not None or shift is not None:
-            raise ValueError("out is x, which backward needs where gamma or beta are given; another array is needed")
-        for other, name in ((scale, "gamma"), (shift, "beta")):
-            apart("out", y, name, other)
-        place = direct(y)
+    scale, shift = parameter("gamma", gamma, x, shape), parameter("beta", beta, x, shape)
+    y = output(out, x, scale, shift, True, &normed)
+    place = direct(y)
 
     # Nothing is written before this line.
     cache.kind, cache.training = "layer" if centred else "rms", True
