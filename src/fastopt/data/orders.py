@@ -40,7 +40,11 @@ class Strategy:
         return {"name": self.name}
 
     def __repr__(self) -> str:
-        values = ", ".join(f"{key}={str(value)[:12]}" for key, value in self.state().items() if key != "name")
+        def short(value: Any) -> str:
+            text = str(value)
+            return text[:12] if len(text) == 64 else text  # the digest of an array
+
+        values = ", ".join(f"{key}={short(value)}" for key, value in self.state().items() if key != "name")
         return f"{type(self).__name__}({values})"
 
 
