@@ -6,7 +6,7 @@
  * (Ioffe and Szegedy, 2015; Deep Learning, 8.7.1, eq. 8.35.) What is elementwise is done in the array's width, about m, the mean rounded
  * to it; what rounding the mean left over goes into the constant term, so that a mean far larger than the spread does no harm:
  *
- *     y = (x - m) a + b        dx = dy a - (x - m) b + d
+ *     y = (x - m) a + b        dx = ((dy - (x - m) b) + d) a
  *
  * Two shapes. Columns: a matrix whose columns belong to channels; sums run down the rows, sixteen columns at a time, so that each cache line is
  * used whole (rows that lie 4096 bytes apart share a set of the cache). Runs: consecutive elements of one channel, in sixteen lanes.
@@ -215,7 +215,7 @@ NORM_INLINE void FN(norm_scale_rows)(const REAL *x, REAL *y, ptrdiff_t step, ptr
         for (ptrdiff_t i = 0, at = j; i < n; i++, at += step) y[at] = (x[at] - m[j]) * a[j] + b[j];
 }
 
-/* dx = dy a - (x - m) b + d in n rows. */
+/* dx = ((dy - (x - m) b) + d) a in n rows. */
 NORM_INLINE void FN(norm_slope_rows)(const REAL *x, const REAL *dy, REAL *dx, ptrdiff_t step, ptrdiff_t n, ptrdiff_t cols, const REAL *m,
                                      const REAL *a, const REAL *b, const REAL *d)
 {
@@ -228,13 +228,13 @@ NORM_INLINE void FN(norm_slope_rows)(const REAL *x, const REAL *dy, REAL *dx, pt
         for (ptrdiff_t i = 0, at = j; i < n; i++, at += step) {
             const ptrdiff_t to = at + FN(NORM_V);
             const FN(norm_vec) x0 = VEC(x + at), x1 = VEC(x + to), g0 = VEC(dy + at), g1 = VEC(dy + to);
-            PUT_VEC(dx + at, (g0 * a0 - (x0 - m0) * b0) + d0);
-            PUT_VEC(dx + to, (g1 * a1 - (x1 - m1) * b1) + d1);
+            PUT_VEC(dx + at, ((g0 - (x0 - m0) * b0) + d0) * a0);
+            PUT_VEC(dx + to, ((g1 - (x1 - m1) * b1) + d1) * a1);
         }
     }
 #endif
     for (; j < cols; j++)
-        for (ptrdiff_t i = 0, at = j; i < n; i++, at += step) dx[at] = (dy[at] * a[j] - (x[at] - m[j]) * b[j]) + d[j];
+        for (ptrdiff_t i = 0, at = j; i < n; i++, at += step) dx[at] = ((dy[at] - (x[at] - m[j]) * b[j]) + d[j]) * a[j];
 }
 
 static void FN(norm_scale)(const void *x_, void *y_, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t cols, const void *m, const void *a, const void *b)
@@ -323,7 +323,7 @@ static void FN(norm_run_slope)(const void *x_, const void *dy_, void *dx_, ptrdi
     const REAL *x = x_, *dy = dy_, m = *(const REAL *)m_, a = *(const REAL *)a_, b = *(const REAL *)b_, d = *(const REAL *)d_;
     REAL *dx = dx_;
     NORM_IVDEP
-    for (ptrdiff_t i = 0; i < n; i++) dx[i] = (dy[i] * a - (x[i] - m) * b) + d;
+    for (ptrdiff_t i = 0; i < n; i++) dx[i] = ((dy[i] - (x[i] - m) * b) + d) * a;
 }
 
 /* ---- from sums to statistics and coefficients: vectors over channels ---- */
@@ -400,7 +400,8 @@ static void FN(norm_complete)(ptrdiff_t channels, const double *mean, const doub
     for (ptrdiff_t c = 0; c < channels; c++) s2[c] += ((double)(REAL)mean[c] - mean[c]) * rstd[c] * s1[c];
 }
 
-/* Of dx = dy a - (x - m) b + d, from s1 = sum dy, s2 = sum dy xhat over n values. A single value is its own mean: dx = 0. */
+/* Of dx = ((dy - (x - m) b) + d) a, from s1 = sum dy, s2 = sum dy xhat over n values. A single value is its own mean: dx = 0. No coefficient
+ * has rstd squared, which leaves the range of float where x is of 1e19 and more. */
 static void FN(norm_back_coefs)(ptrdiff_t channels, double n, const double *restrict mean, const double *restrict rstd, const void *gamma_,
                                 int normed, const double *restrict s1, const double *restrict s2, void *a_, void *b_, void *d_)
 {
@@ -409,10 +410,10 @@ static void FN(norm_back_coefs)(ptrdiff_t channels, double n, const double *rest
     const double one = n > 1 ? 1 : 0;
 #define COEFS(scale_, r, rest)                                                                                              \
     for (ptrdiff_t c = 0; c < channels; c++) {                                                                              \
-        const double scale = one * (scale_), along = scale * (r) * (s2[c] / n);                                             \
-        a[c] = (REAL)scale;                                                                                                 \
+        const double along = (r) * (s2[c] / n);                                                                             \
+        a[c] = (REAL)(one * (scale_));                                                                                      \
         b[c] = (REAL)along;                                                                                                 \
-        d[c] = (REAL)(along * (rest) - scale * (s1[c] / n));                                                                \
+        d[c] = (REAL)(along * (rest) - s1[c] / n);                                                                          \
     }
     if (normed && gamma) COEFS((double)gamma[c] * rstd[c], 1, 0)
     else if (normed) COEFS(rstd[c], 1, 0)
@@ -479,15 +480,15 @@ static void FN(norm_layer_back)(const fo_layer_norm *job, ptrdiff_t begin, ptrdi
             }
         }
         if (!dx) continue;
-        const double one = cols > 1 || !job->centred ? 1 : 0, along = one * rstd * hat * (FN(norm_fold)(s2) / n);
-        const double across = job->centred ? rstd * (FN(norm_fold)(s1) / n) : 0;
-        const REAL a = (REAL)(one * rstd), c = (REAL)along, d = (REAL)(along * (mean - (double)m) - one * across);
+        const double one = cols > 1 || !job->centred ? 1 : 0, along = hat * (FN(norm_fold)(s2) / n);
+        const double across = job->centred ? FN(norm_fold)(s1) / n : 0;
+        const REAL a = (REAL)(one * rstd), c = (REAL)along, d = (REAL)(along * (mean - (double)m) - across);
         if (gamma) {
             NORM_IVDEP
-            for (ptrdiff_t j = 0; j < cols; j++) dx[j] = (dy[j] * gamma[j] * a - (x[j] - m) * c) + d;
+            for (ptrdiff_t j = 0; j < cols; j++) dx[j] = ((dy[j] * gamma[j] - (x[j] - m) * c) + d) * a;
         } else {
             NORM_IVDEP
-            for (ptrdiff_t j = 0; j < cols; j++) dx[j] = (dy[j] * a - (x[j] - m) * c) + d;
+            for (ptrdiff_t j = 0; j < cols; j++) dx[j] = ((dy[j] - (x[j] - m) * c) + d) * a;
         }
     }
 }

@@ -6,6 +6,7 @@ import doctest
 import importlib
 import os
 import re
+import threading
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -719,6 +720,108 @@ def test_fork_after_threads() -> None:
         os._exit(0 if [array.tobytes() for array in both(at)] == wanted else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert [array.tobytes() for array in both(at)] == wanted
+
+
+@pytest.mark.parametrize("kind", ["batch", "layer", "rms"])
+@pytest.mark.parametrize("size", [1e17, 1e21, 1e25, 1e-25])
+def test_gradients_of_large_and_small_activations(kind: str, size: float) -> None:
+    """1 / variance leaves the range of float32 long before the gradient does."""
+    rng = np.random.default_rng(0)
+    forward = {"batch": norm.batch_norm, "layer": norm.layer_norm, "rms": norm.rms_norm}[kind]
+    back = {
+        "batch": norm.batch_norm_backward,
+        "layer": norm.layer_norm_backward,
+        "rms": norm.rms_norm_backward,
+    }[kind]
+    x = (rng.standard_normal((64, 48)) * size).astype(np.float32)
+    dy = (x / np.float32(size) + rng.standard_normal(x.shape)).astype(np.float32)
+    dx = back(dy, forward(x)[1])[0].astype(np.float64)
+    axis, wide, g = (0 if kind == "batch" else 1), x.astype(np.float64), dy.astype(np.float64)
+    mean = 0.0 if kind == "rms" else wide.mean(axis, keepdims=True)
+    eps = np.finfo(np.float32).eps if kind == "rms" else 1e-5
+    rstd = 1 / np.sqrt(((wide - mean) ** 2).mean(axis, keepdims=True) + eps)
+    hat = (wide - mean) * rstd
+    across = 0.0 if kind == "rms" else g.mean(axis, keepdims=True)
+    wanted = rstd * (g - across - hat * (g * hat).mean(axis, keepdims=True))
+    np.testing.assert_allclose(dx / np.abs(wanted).max(), wanted / np.abs(wanted).max(), atol=3e-6)
+
+
+def test_one_cache_and_many_threads() -> None:
+    """An error or a right answer, never another thread's memory."""
+    rng = np.random.default_rng(0)
+    xs = [
+        rng.standard_normal(shape).astype(np.float32)
+        for shape in [(64, 64), (900, 200), (300, 900), (5000, 33)]
+    ]
+    cache = norm.batch_norm(xs[0])[1]
+    refused: list[bool] = []
+    wrong: list[Any] = []
+
+    def work(k: int) -> None:
+        try:
+            for i in range(40):
+                try:
+                    y, _ = norm.batch_norm(xs[(k + i) % 4], cache=cache)
+                except RuntimeError as error:
+                    assert "cache is in use by another thread" in str(error)
+                    refused.append(True)
+                else:
+                    assert abs(y.mean()) < 1e-3 and abs(y.std() - 1) < 1e-3
+                try:
+                    norm.batch_norm_backward(xs[(k + i) % 4], cache)
+                except (RuntimeError, ValueError):  # in use, or of another shape by now
+                    refused.append(True)
+        except BaseException as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    norm.batch_norm(xs[0], cache=cache)  # and it is free again
+
+
+def test_a_refused_call_leaves_the_cache_free() -> None:
+    x = np.ones((4, 3))
+    _, cache = norm.batch_norm(x)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="gamma"):
+            norm.batch_norm(x, np.ones(2), cache=cache)
+        with pytest.raises(ValueError, match="dy"):
+            norm.batch_norm_backward(np.ones((4, 2)), cache)
+        with pytest.raises(ValueError, match="gamma"):
+            norm.layer_norm(x, np.ones(2), cache=cache)
+
+
+def test_an_eps_that_float32_cannot_hold() -> None:
+    x = np.full((4, 2), 3, np.float32)
+    with pytest.raises(ValueError, match="eps is 1e-80; at least 1.18e-38 for float32"):
+        norm.batch_norm(x, eps=1e-80)
+    assert not norm.batch_norm(x, eps=1e-37)[0].any()
+    assert not norm.batch_norm(x.astype(np.float64), eps=1e-80)[0].any()
+
+
+def test_rows_without_columns() -> None:
+    _, cache = norm.layer_norm(np.ones((5, 0)), eps=0.25)
+    assert cache.mean.tolist() == [0.0] * 5 and cache.rstd.tolist() == [2.0] * 5
+
+
+def test_running_statistics_need_arrays_of_their_own() -> None:
+    one = np.ones(1)
+    with pytest.raises(ValueError, match=r"running\['count'\] overlaps running\['mean'\]"):
+        norm.batch_norm(
+            np.ones((4, 1)), running={"mean": one, "var": np.ones(1), "count": one}, momentum=None
+        )
+    assert one[0] == 1
+
+
+def test_groups_beyond_any_number() -> None:
+    x = np.arange(12.0).reshape(6, 2)
+    assert norm.batch_norm(x, ghost=10**30)[0].tobytes() == norm.batch_norm(x)[0].tobytes()
+    with pytest.raises(ValueError, match="groups is 10"):
+        norm.batch_norm(x, groups=10**30)
 
 
 # ---- what is written about it ----

@@ -1,6 +1,7 @@
 """Normalization of NumPy arrays: checks, buffers that are used again, one call of csrc/norm.c, where formulas are."""
 
 cimport numpy as cnp
+from libc.float cimport FLT_MIN
 from libc.math cimport isfinite
 
 import numpy as np
@@ -93,6 +94,14 @@ cdef double number(name, given, double low, double high) except? -1:
     return x
 
 
+cdef double epsilon(given, int width) except? -1:
+    """eps, > 0; for float32 at least its smallest normal number, so that 1 / sqrt(eps) is a float32 too."""
+    cdef double x = number("eps", given, 0, float("inf"))
+    if width == FO_F32 and x < FLT_MIN:
+        refuse("eps", x, f"at least {FLT_MIN:.3g} for float32")
+    return x
+
+
 cdef class Cache:
     """What a forward pass leaves for its backward pass; handed to the next forward pass, its memory is used again."""
 
@@ -103,7 +112,7 @@ cdef class Cache:
     cdef cnp.ndarray source                # x, or y where that is what was normalized
     cdef cnp.ndarray gamma
     cdef tuple param_shape
-    cdef bint normed, has_gamma, has_beta
+    cdef bint normed, has_gamma, has_beta, busy
     cdef cnp.ndarray _mean, _rstd, _var, scratch
 
     @property
@@ -129,6 +138,13 @@ cdef class Cache:
     def release(self):
         """Let go of x: nothing of it is kept alive. A backward pass needs another forward pass first."""
         self.source = None
+
+    cdef int take(self) except -1:
+        """Nobody else may use the cache until `busy` is False again: kernels work on its memory without the GIL."""
+        if self.busy:
+            raise RuntimeError("cache is in use by another thread; each thread needs one of its own")
+        self.busy = True
+        return 0
 
     cdef int room(self, size_t nbytes) except -1:
         if self.scratch is None or <size_t> cnp.PyArray_NBYTES(self.scratch) < nbytes:
@@ -183,12 +199,12 @@ cdef int split(fo_norm *job, groups, ghost) except -1:
         raise ValueError("groups and ghost are both given; one of them is needed")
     cdef Py_ssize_t k
     if groups is not None:
-        k = check_integer("norm", "groups", groups, 1)
-        if k > job.batch > 0:
-            refuse("groups", k, f"at most one a example, {job.batch},")
-        job.groups = k if job.batch else 1
+        groups = check_integer("norm", "groups", groups, 1)
+        if groups > job.batch > 0:
+            refuse("groups", groups, f"at most one a example, {job.batch},")
+        job.groups = groups if job.batch else 1
         return 0
-    k = check_integer("norm", "ghost", ghost, 1)
+    k = min(check_integer("norm", "ghost", ghost, 1), max(job.batch, 1))
     job.size = k
     job.groups = job.batch // k + (2 * (job.batch % k) >= k)
     if job.groups < 1:
@@ -237,6 +253,9 @@ cdef Running running_of(given, Py_ssize_t channels, bint write, bint counted):
         refuse("running['var']", r.var.dtype, f"{r.mean.dtype}, as running['mean'],")
     if overlap(r.mean, r.var):
         raise ValueError("running['var'] overlaps running['mean']; an array of its own is needed")
+    for name, part in (("mean", r.mean), ("var", r.var)):
+        if r.count is not None and overlap(part, r.count):
+            raise ValueError(f"running['count'] overlaps running[{name!r}]; an array of its own is needed")
     r.width = width_of(r.mean)
     return r
 
@@ -270,6 +289,16 @@ def batch_norm(given, gamma, beta, eps, running, momentum, decay, bint unbiased,
                out, reuse):
     """Forward pass: (y, cache). See fastopt.norm.batch_norm."""
     cdef Cache cache = cache_for(reuse)
+    cache.take()
+    try:
+        return batch_forward(cache, given, gamma, beta, eps, running, momentum, decay, unbiased, training, axis, groups,
+                             ghost, out)
+    finally:
+        cache.busy = False
+
+
+cdef tuple batch_forward(Cache cache, given, gamma, beta, eps, running, momentum, decay, bint unbiased, bint training,
+                         axis, groups, ghost, out):
     cdef cnp.ndarray x = values("x", given), y, scale = None, shift = None, place
     cdef fo_norm job
     cdef Running kept = None
@@ -279,7 +308,7 @@ def batch_norm(given, gamma, beta, eps, running, momentum, decay, bint unbiased,
     cdef const fo_api *f = api()
     job.width = width_of(x)
     batch_shape(&job, x, axis)
-    job.eps = number("eps", eps, 0, float("inf"))
+    job.eps = epsilon(eps, job.width)
     shape = (job.channels,)
     scale, shift = parameter("gamma", gamma, x, shape), parameter("beta", beta, x, shape)
     if training:
@@ -304,13 +333,14 @@ def batch_norm(given, gamma, beta, eps, running, momentum, decay, bint unbiased,
         apart("out", y, "running['var']", kept.var)
     place = direct(y)
 
-    # Nothing is written before this line.
+    # Nothing is written before this line. Empty until all of it is there: memory may run out.
+    cache.kind = None
+    cache.statistics((job.groups, job.channels), job.groups * job.channels)
+    cache.room(f.norm_scratch(&job))
     cache.job = job
     cache.kind, cache.training = "batch", training
     cache.param_shape = shape
     cache.has_gamma, cache.has_beta = scale is not None, shift is not None
-    cache.statistics((job.groups, job.channels), job.groups * job.channels)
-    cache.room(f.norm_scratch(&cache.job))
     cache.gamma = scale
     cache.normed = normed and training
     cache.source = place if cache.normed else x if training or not normed else None
@@ -361,6 +391,14 @@ def backward(grad, reuse, out):
     if type(reuse) is not Cache:
         raise TypeError(f"cache is {told(reuse)}; what the forward pass gave is needed")
     cdef Cache cache = reuse
+    cache.take()
+    try:
+        return back(cache, grad, out)
+    finally:
+        cache.busy = False
+
+
+cdef tuple back(Cache cache, grad, out):
     if cache.kind is None:
         raise ValueError("cache is empty; what the forward pass gave is needed")
     cdef cnp.ndarray dy = values("dy", grad), x = cache.source, dx, dgamma, dbeta, a, b, place, one = None
@@ -422,6 +460,14 @@ def backward(grad, reuse, out):
 def layer_norm(given, gamma, beta, eps, axes, bint centred, out, reuse):
     """Forward pass of layer norm, or of RMS norm: (y, cache). See fastopt.norm."""
     cdef Cache cache = cache_for(reuse)
+    cache.take()
+    try:
+        return layer_forward(cache, given, gamma, beta, eps, axes, centred, out)
+    finally:
+        cache.busy = False
+
+
+cdef tuple layer_forward(Cache cache, given, gamma, beta, eps, axes, bint centred, out):
     cdef cnp.ndarray x = values("x", given), y, scale = None, shift = None, place
     cdef bint normed = False
     cdef int threads, i, nd = cnp.PyArray_NDIM(x)
@@ -439,16 +485,17 @@ def layer_norm(given, gamma, beta, eps, axes, bint centred, out, reuse):
     for i in range(nd - <int> axes, nd):
         job.cols *= cnp.PyArray_DIM(x, i)
     shape = (<object> x).shape[nd - axes:]
-    job.eps = float(np.finfo(x.dtype).eps) if eps is None else number("eps", eps, 0, float("inf"))
+    job.eps = float(np.finfo(x.dtype).eps) if eps is None else epsilon(eps, job.width)
     scale, shift = parameter("gamma", gamma, x, shape), parameter("beta", beta, x, shape)
     y = output(out, x, scale, shift, True, &normed)
     place = direct(y)
 
     # Nothing is written before this line.
+    cache.kind = None
+    cache.statistics((job.rows,), job.rows)
     cache.kind, cache.training = "layer" if centred else "rms", True
     cache.param_shape = shape
     cache.has_gamma, cache.has_beta = scale is not None, shift is not None
-    cache.statistics((job.rows,), job.rows)
     cache.gamma, cache.normed = scale, normed
     cache.source = place if normed else x
     job.gamma = NULL if scale is None else cnp.PyArray_DATA(scale)
@@ -463,6 +510,9 @@ def layer_norm(given, gamma, beta, eps, axes, bint centred, out, reuse):
     if job.cols > 0:
         with nogil:
             f.layer_norm_forward(&cache.rows, threads)
+    else:                                   # no values: mean 0, variance 0
+        cache._mean.fill(0)
+        cache._rstd.fill(job.eps ** -0.5)
     if place is not y:
         np.copyto(y, place)
     return y, cache
