@@ -476,3 +476,12 @@ BAD = [
 def test_bad_input(call, kind, match):
     with pytest.raises(kind, match=match):
         call()
+
+
+@pytest.mark.parametrize("weights", ["hard", "linear", "mixture"])
+def test_a_threshold_that_grows_beyond_all_numbers(weights: str) -> None:
+    order = fo.meta.SelfPaced([1.0, 2.0, np.inf], 0.5, growth=1e200, weights=weights)
+    for epoch in range(4):
+        order.advance(epoch)
+    order.load_state_dict(order.state_dict())
+    assert order.weights(3).tolist() == [1.0, 1.0, 0.0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -200,3 +202,48 @@ BAD = [
 def test_bad_input(kind, words, call):
     with pytest.raises(kind, match=words):
         call()
+
+
+def test_a_loss_narrower_than_its_gradients_is_not_blamed() -> None:
+    p = np.full(4, 0.3, np.float32)
+    assert fo.diagnostics.check_gradients(
+        lambda p: (np.float32(1000) + (p * p).sum(dtype=np.float32), 2 * p), p
+    ).ok
+
+
+def test_differences_stay_in_the_domain() -> None:
+    found = fo.diagnostics.check_gradients(
+        lambda p: (float(np.log(p.real).sum()), 1 / p), np.array([1e-8, 2e-7]), method="differences"
+    )
+    assert found.ok and found.numeric == pytest.approx(found.analytic, rel=1e-4)
+
+
+def test_waves_shorter_than_the_first_difference() -> None:
+    w = np.random.default_rng(0).standard_normal(20)
+
+    def waves(p: Any) -> Any:
+        return float(np.sin(1e4 * p).sum()), 1e4 * np.cos(1e4 * p)
+
+    assert fo.diagnostics.check_gradients(waves, w, method="differences").ok
+
+    def wrong(p: Any) -> Any:
+        return float(np.sin(1e4 * p).sum()), 1.01e4 * np.cos(1e4 * p)
+
+    assert not fo.diagnostics.check_gradients(wrong, w, method="differences").ok
+
+
+def test_no_derivative_is_no_wrong_gradient() -> None:
+    """Around 0 the loss is finite at that point only; the other element is checked."""
+
+    def lone(p: Any) -> Any:
+        return float(p[1] ** 2 + (0.0 if p[0] == 0 else np.nan)), np.array([5.0, 2 * p[1]])
+
+    found = fo.diagnostics.check_gradients(lone, np.array([0.0, 1.0]), method="differences")
+    assert found.ok and found.checked == 1
+    assert "The loss is not finite around 1 elements, grads[0] the first" in found.verdict
+
+    def nowhere(p: Any) -> Any:
+        return float(0.0 if not p.any() else np.nan), np.array([5.0])
+
+    found = fo.diagnostics.check_gradients(nowhere, np.zeros(1), method="differences")
+    assert not found.ok and found.verdict.startswith("Nothing is known of the gradients.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html.parser
 import json
+import math
 import re
 import sys
 from pathlib import Path
@@ -422,3 +423,21 @@ def test_the_states_of_a_monitor_are_plain():
 
     json.dumps(plain(state))
     assert arrays
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("begin", [0, 60])
+def test_a_loss_that_is_not_finite_is_told(bad: float, begin: int) -> None:
+    x, scale = np.ones(3), np.array([1.0, 30.0, 100.0])
+    monitor = d.Monitor(fo.SGD(x, lr=0.005))
+    for t in range(600):
+        monitor.step(scale * x, loss=1.0 if t < begin else bad)
+    assert f"The loss was not finite in {600 - begin} steps" in " ".join(map(str, monitor.verdicts()))
+
+
+def test_a_loss_that_is_not_told_is_no_trouble() -> None:
+    x = np.ones(3)
+    monitor = d.Monitor(fo.SGD(x, lr=0.1))
+    for _ in range(300):
+        monitor.step(1 * x)
+    assert not monitor.verdicts()

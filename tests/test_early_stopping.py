@@ -349,3 +349,13 @@ def test_docstring_examples() -> None:
     for module in (early_stopping, training):
         result = doctest.testmod(module)
         assert result.failed == 0 and result.attempted >= 4
+
+
+def test_a_history_of_no_numbers_is_refused() -> None:
+    early = fo.meta.EarlyStopping()
+    early.update(0.5, np.ones(2))
+    state = early.state_dict()
+    for row in ({"step": 1, "metric": object()}, {"step": "x", "metric": 0.5}):
+        with pytest.raises((TypeError, ValueError), match="EarlyStopping"):
+            early.load_state_dict({**state, "history": [{**row, "surrogate": None}]})
+    assert len(early.history) == 1

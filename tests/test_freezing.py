@@ -320,3 +320,13 @@ def test_checkpoints_hold_it(tmp_path: Any) -> None:
         o.thaw("*")
         o.step(g)
     assert whole(again) == whole(opt)
+
+
+@pytest.mark.parametrize("name", ["step", "skips"])
+def test_a_count_beyond_64_bits_changes_nothing(name: str) -> None:
+    opt = fo.SGD(np.ones(3), lr=0.1, momentum=0.9)
+    state = opt.state_dict()
+    state["state"][""]["b"][:] = 5
+    with pytest.raises(ValueError, match="not a count"):
+        opt.load_state_dict({**state, name: 10**30})
+    assert not opt.state_dict()["state"][""]["b"].any()

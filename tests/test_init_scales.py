@@ -317,13 +317,17 @@ def test_lsuv_on_fifty_layers_and_on_weights_of_ones_own():
     assert set(scales.factors) == {"0", "1/1"} and "98" in names
 
 
-def test_lsuv_stops_after_max_iter():
+def test_lsuv_stops_where_it_is_no_help_and_after_max_iter():
     w = np.eye(4)
     layers = [(lambda x: np.sign(x @ w), w)]  # no scale of w changes this
     x = np.random.default_rng(0).standard_normal((50, 4)) * [1, 1, 1, 0]
     scales = init.lsuv(layers, x, max_iter=3, tol=1e-3, orthogonal=False)
-    assert scales.settled == {"0": False} and scales.factors["0"] > 1
+    assert scales.settled == {"0": False} and scales.factors == {"0": 1.0}
+    np.testing.assert_array_equal(w, np.eye(4))
     assert "not settled" in str(scales)
+    layers = [(lambda x: np.tanh(x @ w) + 0.1 * x, w)]  # one scaling is not enough
+    scales = init.lsuv(layers, 0.1 * x, max_iter=1, tol=1e-3, orthogonal=False)
+    assert scales.settled == {"0": False} and scales.factors["0"] > 1
 
 
 # ---- adjusting ----
@@ -509,3 +513,10 @@ def test_a_model_takes_other_initial_values():
     np.testing.assert_allclose(w @ w.T, 2 * np.eye(6), atol=1e-5)
     assert not model.params["4"]["w"].any() and (model.params["0"]["b"] == np.float32(0.1)).all()
     assert model.vector[: w.size].tolist() == w.ravel().tolist()  # into the model's own memory
+
+
+def test_lsuv_leaves_weights_that_scaling_does_not_help() -> None:
+    w, x = np.zeros((8, 8)), np.random.default_rng(0).normal(size=(100, 8))
+    scales = fo.init.lsuv([(lambda x: x @ w + 10 * np.arange(8), w)], x, rng=0)
+    assert scales.settled == {"0": False} and scales.factors == {"0": 1.0}
+    np.testing.assert_allclose(w.T @ w, np.eye(8), atol=1e-12)

@@ -701,3 +701,16 @@ def test_spirals_are_learned(loss, classes, activation):
     out = model.predict(x[900:])
     guess = out.argmax(axis=1) if outputs > 1 else (out[:, 0] > 0).astype(int)
     assert (guess == label[900:]).mean() > 0.95
+
+
+@pytest.mark.parametrize("bad", [np.zeros(2, complex), np.array(["a", "b"])])
+def test_a_state_of_other_types_changes_nothing(bad: np.ndarray) -> None:
+    model = nn.mlp(3, [4], 2)
+    before, state = model.vector.copy(), model.state_dict()
+    state["params"]["0"]["w"][:] = 7
+    state["params"]["2"]["b"] = bad
+    with pytest.raises(ValueError, match="2/b is"):
+        model.load_state_dict(state)
+    with pytest.raises(ValueError, match="a dict from state_dict"):
+        model.load_state_dict({})
+    np.testing.assert_array_equal(model.vector, before)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import doctest
+import threading
 from typing import Any
 
 import numpy as np
@@ -434,3 +435,42 @@ def test_docstring_examples() -> None:
     for module in (pretrain, transferring, pretraining):
         result = doctest.testmod(module)
         assert result.failed == 0 and result.attempted > 4
+
+
+def test_greedy_ends_where_every_step_is_skipped() -> None:
+    model = fo.nn.mlp(4, [5], 3)
+    greedy = fo.meta.Greedy(
+        fo.nn.greedy_stages(model), lambda p: fo.SGD(p, lr=0.1, nonfinite="skip"), steps=3
+    )
+    with pytest.raises(RuntimeError, match="Greedy: two passes without a step"):
+        greedy.train([(np.full((2, 4), np.nan, np.float32), np.zeros(2, int))])
+
+
+def test_a_student_with_heads_is_refused() -> None:
+    nn = fo.nn
+    student = nn.Sequential(
+        nn.Dense(4, 5), nn.Tanh(), nn.Auxiliary(nn.Dense(5, 3)), nn.Dense(5, 5), nn.Tanh(), nn.Dense(5, 3)
+    )
+    with pytest.raises(ValueError, match="layer 2 is an auxiliary head"):
+        nn.hint(student, nn.mlp(4, [6], 3), 5, 2)
+    with pytest.raises(ValueError, match="layer 2 is an auxiliary head"):
+        nn.Segment(student, 0, 4).forward(np.ones((2, 4)))
+
+
+def test_segments_take_turns() -> None:
+    nn, rng = fo.nn, np.random.default_rng(0)
+    model = nn.Sequential(nn.Dense(4, 5), nn.BatchNorm(5), nn.Tanh(), nn.Dense(5, 3))
+    trunk = nn.Segment(model, 0, 3)
+    xs = [rng.standard_normal((50, 4)).astype(np.float32) for _ in range(4)]
+    wanted = [trunk.features(x) for x in xs]
+    wrong: list[int] = []
+
+    def work(k: int) -> None:
+        wrong.extend(k for _ in range(1500) if not np.array_equal(trunk.features(xs[k]), wanted[k]))
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong

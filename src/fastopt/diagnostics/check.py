@@ -28,6 +28,10 @@ from fastopt.diagnostics._objective import Objective, read_loss, tree_vector
 __all__ = ["GradientCheck", "GradientError", "check_gradients"]
 
 TINY = 1e-30  # imaginary step
+USUAL, MOST = (
+    3,
+    12,
+)  # lengths of differences that are tried, and how many at most where the loss is not finite
 #: A gradient is right where it is within so much of the derivative; float32 sums are good for 3 to 4 digits.
 RTOL = {"float32": 1e-3, "float64": 1e-6}
 
@@ -199,6 +203,8 @@ class _Check:
         self.complex = method != "differences" and self._takes_complex(method == "complex")
         self.wide = objective.eps > 1e-10 and self._computes_wide()
         self.eps = 2.2e-16 if self.wide or objective.eps < 1e-10 else objective.eps
+        if not self.complex:
+            self.eps = max(self.eps, self._precision_of_loss())
 
     # ---- the loss, three ways ----
 
@@ -230,12 +236,19 @@ class _Check:
         value = np.asarray(out[0] if isinstance(out, (tuple, list)) else out)
         return complex(value.reshape(-1)[0]) if value.size == 1 and value.dtype.kind == "c" else None
 
+    def _precision_of_loss(self) -> float:
+        """The unit of rounding of the type that the loss comes in, which may be narrower than the parameters."""
+        self.o.restore()
+        out = self.o.fun(self.o.params)
+        kind = np.asarray(out[0] if isinstance(out, (tuple, list)) else out).dtype
+        return float(np.finfo(kind).eps) if kind.kind == "f" else 0.0
+
     def _computes_wide(self) -> bool:
         """Whether fun computes in double for a float64 copy of the parameters, and of that copy."""
         tree = map_tree(lambda a: a.astype(np.float64), self.o.params)
         try:
             out = self.o.fun(tree)
-            if not all(np.asarray(g).dtype == np.float64 for g in flatten_tree(out[1])[0]):
+            if not all(np.asarray(g).dtype == np.float64 for g in [out[0], *flatten_tree(out[1])[0]]):
                 return False
             # A function that reads its own arrays gives the same for any copy.
             moved = map_tree(lambda a: a * 1.01 + 0.01, tree)
@@ -275,20 +288,25 @@ class _Check:
         held = self.o.held[leaf]
         size = float(np.abs(held.ravel()[d != 0]).max(initial=0.0))
         first = self.eps**0.2 * max(size, 0.1)
-        best = (math.nan, math.inf)
-        for shrink in (1.0, 1 / 16, 1 / 256):
-            h = first * shrink
+        tried: list[tuple[float, float]] = []
+        for k in range(MOST):
+            if k >= USUAL and any(math.isfinite(error) for _, error in tried):
+                break  # smaller steps only to come back into the function's domain
+            h = first / 16**k
             wide, bent_wide, rough_wide = self._quotient(leaf, d, h)
             half, bent, rough = self._quotient(leaf, d, h / 2)
             value = (4 * half - wide) / 3
             error = abs(half - wide) / 3 + 2 * max(rough, rough_wide)
             if bent > 0.75 * bent_wide:  # of a smooth loss it would be half: there is a kink
                 error += bent
-            if error < best[1]:
-                best = (value, error)
-            elif math.isfinite(best[1]):
-                break
-        return best
+            tried.append((value, error) if math.isfinite(error) else (math.nan, math.inf))
+        at = min(range(len(tried)), key=lambda k: tried[k][1])
+        value, error = tried[at]
+        if at + 1 < len(tried) and math.isfinite(tried[at + 1][1]):
+            # A step as long as the function's waves may look exact: the next one must agree, within both bounds.
+            other, its = tried[at + 1]
+            error += max(0.0, abs(value - other) - error - its)
+        return value, error
 
     def _quotient(self, leaf: int, d: np.ndarray, h: float) -> tuple[float, float, float]:
         """Central difference; half of what both one-sided ones differ by; what rounding of the loss makes of both."""
@@ -297,13 +315,15 @@ class _Check:
             if self.wide:
                 tree, target = self._copy(np.float64, leaf)
                 target += sign * h * d.reshape(target.shape)
-                out = self.o.fun(tree)
+                with np.errstate(all="ignore"):  # a step may leave the function's domain
+                    out = self.o.fun(tree)
                 values.append(read_loss(self.o.owner, out[0] if isinstance(out, (tuple, list)) else out))
             else:
                 shift = np.zeros(self.o.n)
                 start = sum(a.size for a in self.o.leaves[:leaf])
                 shift[start : start + d.size] = sign * h * d
-                values.append(self.o.loss(shift))
+                with np.errstate(all="ignore"):
+                    values.append(self.o.loss(shift))
         # Parameters are rounded too: what a lone element really moved by is known.
         span = 2 * h
         if not self.wide and np.count_nonzero(d) == 1:
@@ -330,6 +350,13 @@ class _Check:
         usual = max(abs(analytic), abs(numeric), self.rms[leaf] * math.sqrt(count))
         allowed = self.rtol * usual + self.atol * math.sqrt(count) + 3 * error
         gap = abs(analytic - numeric)
+        if math.isinf(error) and math.isfinite(analytic):
+            return (
+                math.nan,
+                analytic,
+                numeric,
+                error,
+            )  # the loss has no finite values around: nothing is known
         if not math.isfinite(gap):
             return math.inf, analytic, numeric, error
         ratio = gap / allowed if allowed > 0 else (math.inf if gap > 0 else 0.0)
@@ -340,6 +367,7 @@ class _Check:
 
     def run(self, k: int, rng: np.random.Generator, progress: Progress) -> GradientCheck:
         worst: tuple[float, int, int, float, float, float] | None = None
+        unknown: list[tuple[int, int]] = []
         pairs: list[tuple[float, float]] = []
         told: dict[str, tuple[int, float]] = {}
         leaves = [i for i, a in enumerate(self.grads) if a.size]
@@ -347,17 +375,25 @@ class _Check:
             for done, i in enumerate(leaves, 1):
                 places = self._sample(i, k, rng)
                 rows = [(*self.ratio(i, np.eye(1, self.grads[i].size, j)[0]), j) for j in places]
-                if self.grads[i].size > len(places) and max(r[0] for r in rows) <= 1:
+                unknown += [(i, row[-1]) for row in rows if math.isnan(row[0])]
+                rows = [row for row in rows if not math.isnan(row[0])]
+                if self.grads[i].size > len(places) and rows and max(r[0] for r in rows) <= 1:
                     rows += self._hunt(i, rng)
                 for ratio, analytic, numeric, error, j in rows:
                     pairs.append((analytic, numeric))
                     if worst is None or ratio > worst[0]:
                         worst = (ratio, i, j, analytic, numeric, error)
-                told[self.o.paths[i]] = (len(rows), max(r[0] for r in rows))
+                told[self.o.paths[i]] = (len(rows), max((r[0] for r in rows), default=math.nan))
                 tell(done, worst=worst[0] if worst else 0.0)
-        assert worst is not None  # there is at least one element
+        blind = ""
+        if unknown:
+            where = _name(self.o.paths[unknown[0][0]], self._index(*unknown[0]))
+            blind = f" The loss is not finite around {len(unknown)} elements, {where} the first: no derivative there."
+        if worst is None:  # there is at least one element, and nothing is known of any
+            i, j = unknown[0]
+            worst = (math.nan, i, j, float(self.grads[i][j]), math.nan, math.inf)
         ratio, i, j, analytic, numeric, error = worst
-        index = tuple(int(v) for v in np.unravel_index(j, self.o.leaves[i].shape))
+        index = self._index(i, j)
         path, ok = self.o.paths[i], bool(ratio <= 1)
         how = "complex step" if self.complex else f"differences, error {number(error)}"
         name = _name(path, index)
@@ -366,15 +402,21 @@ class _Check:
             verdict = (
                 f"Gradients are right: {len(pairs)} elements, the worst, {name}, at {share} of the tolerance."
             )
+        elif math.isnan(ratio):
+            verdict = "Nothing is known of the gradients."
         else:
             verdict = f"Wrong gradient: {name} is {analytic:.6g} and the derivative of the loss {numeric:.6g} ({how})."
         return GradientCheck(
-            question="gradients", source="8.2", trouble=not ok, number=float(ratio), verdict=verdict, ok=ok, path=path,
+            question="gradients", source="8.2", trouble=not ok, number=float(ratio), verdict=verdict + blind, ok=ok,
+            path=path,
             index=index, analytic=analytic, numeric=numeric, error=error,
             method="complex" if self.complex else "differences",
             precision="float64" if self.complex or self.eps < 1e-10 else "float32", checked=len(pairs), leaves=told,
             pairs=np.array(pairs).reshape(-1, 2),
         )  # fmt: skip
+
+    def _index(self, leaf: int, place: int) -> tuple[int, ...]:
+        return tuple(int(v) for v in np.unravel_index(place, self.o.leaves[leaf].shape))
 
     def _sample(self, leaf: int, k: int, rng: np.random.Generator) -> list[int]:
         g = self.grads[leaf]
@@ -386,7 +428,7 @@ class _Check:
     def _hunt(self, leaf: int, rng: np.random.Generator) -> list[tuple[float, float, float, float, int]]:
         """The element at fault, if the whole leaf along random signs has one: halve the leaf until it stands alone."""
         signs = rng.choice([-1.0, 1.0], self.grads[leaf].size)
-        if self.ratio(leaf, signs)[0] <= 1:
+        if not self.ratio(leaf, signs)[0] > 1:
             return []
         low, high = 0, signs.size
         while high - low > 1:
@@ -397,7 +439,8 @@ class _Check:
                 part[a:b] = signs[a:b]
                 halves.append((self.ratio(leaf, part, confirm=False)[0], a, b))
             _, low, high = max(halves)
-        return [(*self.ratio(leaf, np.eye(1, signs.size, low)[0]), low)]
+        row = (*self.ratio(leaf, np.eye(1, signs.size, low)[0]), low)
+        return [] if math.isnan(row[0]) else [row]
 
 
 def _name(path: str, index: tuple[int, ...]) -> str:

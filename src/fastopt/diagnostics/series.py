@@ -17,7 +17,7 @@ __all__ = ["FIELDS", "PATH_FIELDS", "Series"]
 #: name -> how two bins become one
 FIELDS = {
     "steps": np.add,
-    "loss_count": np.add, "loss_sum": np.add, "loss_min": np.fmin, "loss_max": np.fmax,
+    "loss_count": np.add, "loss_sum": np.add, "loss_min": np.fmin, "loss_max": np.fmax, "loss_bad": np.add,
     "norm_count": np.add, "norm_sum": np.add, "norm_max": np.fmax, "norm_min": np.fmin,
     "clipped": np.add, "skipped": np.add, "nonfinite": np.add,
 }  # fmt: skip

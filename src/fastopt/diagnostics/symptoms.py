@@ -174,18 +174,22 @@ def symptoms(
 def _finite(series: Series, first: int, refused: tuple[int, str]) -> Symptom:
     skipped, elements = int(series.column("skipped").sum()), int(series.column("nonfinite").sum())
     count, message = refused
-    hit = (series.column("skipped") + series.column("nonfinite")) > 0
+    losses = int(series.column("loss_bad").sum())
+    hit = (series.column("skipped") + series.column("nonfinite") + series.column("loss_bad")) > 0
     trouble = bool(hit.any()) or count > 0
     where = f", first around step {first + series.at[hit][0]:.0f}" if hit.any() else ""
     if count:
         verdict = f"{count} step{'s were' if count > 1 else ' was'} refused: {message}"
-    elif trouble:
+    elif skipped or elements:
         verdict = f"Gradients were not finite: {elements} elements, {skipped} steps skipped{where}."
+    elif losses:
+        verdict = f"The loss was not finite in {losses} step{'s' if losses > 1 else ''}{where}."
     else:
         verdict = "All gradients were finite."
     return Symptom(
-        question="finite gradients", source="8.2.4", trouble=trouble, number=float(skipped + count), verdict=verdict,
-        at=first + series.at, curves={"Inf or NaN elements": series.column("nonfinite")}, label="elements a bin",
+        question="finite gradients", source="8.2.4", trouble=trouble, number=float(skipped + count + losses),
+        verdict=verdict, at=first + series.at, curves={"Inf or NaN elements": series.column("nonfinite")},
+        label="elements a bin",
     )  # fmt: skip
 
 

@@ -45,7 +45,7 @@ class Watch:
         self._wide = any(leaf.dtype == np.float64 for leaf in leaves)
         self._first = int(opt.steps)
         self._series = Series(len(self._paths), capacity)
-        self._pending: list[tuple[float, Any]] = []
+        self._pending: list[tuple[float | None, Any]] = []
         self._carried: tuple[dict[str, np.ndarray], np.ndarray] | None = (
             None  # pending steps of a loaded state
         )
@@ -98,7 +98,7 @@ class Watch:
         Exception
             What `Optimizer.step` raises. A refused gradient is remembered.
         """
-        value = loss if type(loss) is float else math.nan if loss is None else read_loss("Monitor.step", loss)
+        value = loss if loss is None or type(loss) is float else read_loss("Monitor.step", loss)
         try:
             record = self.opt.step(grads)
         except FloatingPointError as error:
@@ -115,9 +115,9 @@ class Watch:
         """Watch a step that was taken elsewhere: `record` is what ``opt.step`` returned."""
         if not hasattr(record, "clip_factor"):
             raise TypeError(f"Monitor.observe: record is {type(record).__name__}; a StepRecord is wanted")
-        self._append(record, math.nan if loss is None else read_loss("Monitor.observe", loss))
+        self._append(record, None if loss is None else read_loss("Monitor.observe", loss))
 
-    def _append(self, record: Any, loss: float) -> None:
+    def _append(self, record: Any, loss: float | None) -> None:
         self._pending.append((loss, record))
         self._seen += 1
         if self._thins:
@@ -172,7 +172,8 @@ class Watch:
 
     def _read_records(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
         count = len(self._pending)
-        loss = np.array([value for value, _ in self._pending], np.float64)
+        loss = np.array([value for value, _ in self._pending], np.float64)  # None is NaN
+        was_told = np.array([value is not None for value, _ in self._pending], bool)
         records = [record for _, record in self._pending]
         told = [record.grad_norm for record in records]
         norm = np.array([math.nan if n is None else n for n in told], np.float64)
@@ -181,6 +182,7 @@ class Watch:
         rows["steps"][:] = 1.0
         rows["loss_count"], rows["loss_sum"] = has_loss.astype(float), np.where(has_loss, loss, 0.0)
         rows["loss_min"] = rows["loss_max"] = np.where(has_loss, loss, np.nan)
+        rows["loss_bad"] = (was_told & ~has_loss).astype(float)
         rows["norm_count"], rows["norm_sum"] = has_norm.astype(float), np.where(has_norm, norm, 0.0)
         rows["norm_min"] = rows["norm_max"] = np.where(has_norm, norm, np.nan)
         rows["clipped"] = np.array([record.clip_factor < 1 for record in records], float)

@@ -17,6 +17,8 @@ from fastopt.init._watch import Scales, batch, look, rescale, restoring
 
 __all__ = ["lsuv"]
 
+STUCK = 0.99  # of the distance from variance 1: a scaling that leaves more of it is taken back
+
 
 def lsuv(
     model: Any,
@@ -104,9 +106,16 @@ def lsuv(
                 if abs(spread**2 - 1) < tolerance:
                     break
                 factor = 1 / spread if spread else math.inf
+                before = node.layer.weights.copy()
                 rescale(node, factor, owner)
-                total *= factor
                 node.run(below)
+                if abs(float(node.y.var(dtype=np.float64)) - 1) > STUCK * abs(spread**2 - 1):
+                    node.layer.weights[...] = (
+                        before  # what is added to them makes the spread: scaling is no help
+                    )
+                    node.run(below)
+                    break
+                total *= factor
             factors[node.name] = total
             settled[node.name] = abs(node.y.var(dtype=np.float64) - 1) < tolerance
             tell(len(factors), std=float(node.y.std(dtype=np.float64)))

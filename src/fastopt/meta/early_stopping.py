@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -243,6 +245,13 @@ class EarlyStopping:
             raise ValueError(
                 "EarlyStopping: state['history'] is no list of rows of step, metric and surrogate"
             )
+        for row in history:
+            check_integer("EarlyStopping", "state['history'] step", row["step"], 0)
+            told = row["metric"] if isinstance(row["metric"], (list, tuple)) else [row["metric"]]
+            if not all(isinstance(x, numbers.Real) for x in told) or not isinstance(
+                row["surrogate"], (numbers.Real, NoneType)
+            ):
+                raise ValueError(f"EarlyStopping: state['history'] has {row!r:.80}, which are no numbers")
         running = state["running"]
         if not isinstance(running, Mapping) or set(running) != set(self.running):
             raise ValueError(

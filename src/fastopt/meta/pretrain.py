@@ -140,12 +140,15 @@ class Greedy:
         ------
         ValueError
             Two passes over `batches` gave nothing.
+        RuntimeError
+            In two passes all steps were skipped.
         """
         total = sum(self.steps)
-        empty = 0
+        empty = idle = 0
         with reporting(progress, "pretraining", total) as tell:
             while self.stage < len(self.stages):
                 found = False
+                stood = (self.stage, self.opt.steps)
                 for batch in batches:
                     found = True
                     stage = self.stages[self.stage]
@@ -165,6 +168,9 @@ class Greedy:
                     raise ValueError(
                         "Greedy: batches gave nothing; an iterable that can be iterated again is wanted"
                     )
+                idle = idle + 1 if found and stood == (self.stage, self.opt.steps) else 0
+                if idle > 1:
+                    raise RuntimeError("Greedy: two passes without a step; every gradient held Inf or NaN")
                 self._note()
 
     def _note(self) -> None:

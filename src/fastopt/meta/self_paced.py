@@ -244,7 +244,7 @@ class SelfPaced(Strategy):
         if callable(self.share):
             threshold = self._admitting(share_of(self.share, epoch, "share"))
         else:
-            threshold = last.threshold * (self.growth if epoch > last.epoch else 1.0)
+            threshold = min(last.threshold * (self.growth if epoch > last.epoch else 1.0), sys.float_info.max)
         # The epoch under way keeps its order: its choice and the newest are all that is needed.
         self._choices = [*kept[-1:], self._choice(epoch, threshold)]
         return threshold

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -284,6 +284,8 @@ class Sequential:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what `state_dict` gave; ValueError, and nothing changed, if it belongs to another model."""
+        if not isinstance(state, Mapping) or not {"params", "dropout"} <= set(state):
+            raise ValueError(f"state is {state!r:.80}; a dict from state_dict() is needed")
         leaves, paths = flatten_tree(state["params"])
         wanted, _ = flatten_tree(self.params)
         if paths != self.paths or [np.shape(leaf) for leaf in leaves] != [leaf.shape for leaf in wanted]:
@@ -294,7 +296,10 @@ class Sequential:
             raise ValueError(f"state['buffers'] has {names}; the paths and shapes of {own_names} are needed")
         generators = generators_from(state["dropout"], self._generators)
         seen = check_integer("model", "state['batches_seen']", state.get("batches_seen", 0), 0)
-        wanted, leaves = wanted + own, leaves + kept
+        wanted, leaves = wanted + own, [np.asarray(leaf) for leaf in leaves + kept]
+        for path, mine, given in zip(paths + names, wanted, leaves, strict=True):
+            if not np.can_cast(given.dtype, mine.dtype, "same_kind"):
+                raise ValueError(f"state: {path} is {given.dtype}; {mine.dtype} is needed")
         self.batches_seen = seen
         for mine, given in zip(wanted, leaves, strict=True):
             np.copyto(mine, given, casting="same_kind")

@@ -73,9 +73,12 @@ class Segment:
         """Outputs of the last of these layers, as in prediction: a new array (n, n_out)."""
         x = _matrix(x, self.n_in, empty=True)
         out = np.empty((len(x), self.n_out), self.model.dtype)
-        for first in range(0, len(x), CHUNK):
-            rows = slice(first, first + CHUNK)
-            out[rows] = self._chain(len(x[rows]), False, False).forward(self._ready(x[rows]))
+        with self.model._lock:
+            for first in range(0, len(x), CHUNK):
+                rows = slice(first, first + CHUNK)
+                chain = self._chain(len(x[rows]), False, False)
+                out[rows] = chain.forward(self._ready(x[rows]))
+                chain.release()
         return out
 
     def forward(self, x: Any, need: bool = False) -> np.ndarray:
@@ -84,12 +87,22 @@ class Segment:
         With `need`, `backward` also gives the gradient by x.
         """
         x = _matrix(x, self.n_in)
-        self._last = self._chain(len(x), True, need)
-        return self._last.forward(self._ready(x))
+        self._without_heads()
+        with self.model._lock:
+            self._last = self._chain(len(x), True, need)
+            return self._last.forward(self._ready(x))
 
     def backward(self, d: np.ndarray) -> Any:
         """Fill `grads` for the gradient d by the outputs of the last `forward`; d may be overwritten."""
-        return self._last.backward(d)
+        with self.model._lock:
+            return self._last.backward(d)
+
+    def _without_heads(self) -> None:
+        for i, layer in enumerate(self.model.layers[self.start : self.stop], self.start):
+            if isinstance(layer, nn.Auxiliary):
+                raise ValueError(
+                    f"layer {i} is an auxiliary head, which needs targets; a model without is needed"
+                )
 
     def _ready(self, x: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(x, self.model.dtype)
@@ -261,6 +274,7 @@ def hint(student: Sequential, teacher: Sequential, depth: int, teacher_depth: in
     >>> greedy.train(fo.Batches(X / 16, y, size=64, rng=0))
     """
     lower, above = Segment(student, 0, depth), Segment(teacher, 0, teacher_depth)
+    lower._without_heads()
     if not lower.params:
         raise ValueError(f"the student's first {depth} layers have no parameters, so nothing to train")
 

@@ -450,7 +450,7 @@ class Optimizer(Freezing):
             raise ValueError(f"state is of rule {state.get('rule')!r}; this optimizer follows {self.rule!r}")
         for name in ("step", "skips"):
             value = state.get(name)
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 0 <= value < 2**62:
                 wrong.append(f"{name} is {value!r}, not a count")
         arrays = mapping("state", state.get("state"), self.paths)
         for path, row in zip(self.paths, self._states, strict=True):
