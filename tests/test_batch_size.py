@@ -137,7 +137,7 @@ def test_guided_sizes_stay_in_their_bounds(scales, monotone, change, part):
         assert guided(epoch) == now
         assert guided(epoch + 1) == guided(epoch + 100) == size
         assert 5 <= size <= 300
-        assert math.ceil(now / change) <= size <= max(now, now * change)
+        assert min(now - 1, math.ceil(now / change)) <= size <= max(now + 1, now * change)  # by one at least
         assert size >= now or not monotone
         wanted = part * scale
         if math.isnan(scale):
@@ -273,3 +273,10 @@ def test_bad_input(call, kind, match):
     with pytest.raises(kind, match=match):
         call()
     assert GUIDED.state_dict() == {"epochs": [0], "sizes": [4]}
+
+
+def test_small_sizes_move_too() -> None:
+    guided = NoiseGuided(1, most=100, change=1.2, monotone=False)
+    sizes = [guided.update(100.0, epoch) for epoch in range(8)]
+    assert sizes == [2, 3, 4, 5, 6, 7, 8, 9]
+    assert [guided.update(1.0, epoch) for epoch in range(8, 12)] == [8, 7, 6, 5]

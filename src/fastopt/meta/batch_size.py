@@ -331,7 +331,8 @@ class NoiseGuided:
     part : float, default 1.0
         The size wanted is this part of the noise scale, > 0.
     change : float, default 2.0
-        The size of the next epoch is at most so many times this one's, and at least one so-manieth of it; > 1.
+        The size of the next epoch is at most so many times this one's, and at least one so-manieth of it, or it
+        moves by one where that is less; > 1.
     monotone : bool, default True
         The size never falls.
 
@@ -416,8 +417,8 @@ class NoiseGuided:
         now = self(after - 1)
         size = now
         if not math.isnan(scale):
-            low = now if self.monotone else max(self.least, math.ceil(now / self.change))
-            high = min(self.most, max(now, math.floor(now * self.change)))
+            low = now if self.monotone else max(self.least, min(now - 1, math.ceil(now / self.change)))
+            high = min(self.most, max(now + 1, math.floor(now * self.change)))  # small sizes too must move
             size = min(max(_rounded(self.part * scale, self.least, self.most), low), high)
         if after == self._epochs[-1]:
             self._sizes[-1] = size
