@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -204,6 +205,91 @@ def test_bad_input(kind, words, call):
         call()
 
 
+# ---- what differences can tell ----
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kind"), [(np.float32, np.float32), (np.float32, float), (np.float64, np.float32)]
+)
+def test_a_loss_in_single_precision_bounds_its_differences_so(dtype, kind):
+    p = np.full(4, 0.3, dtype)
+
+    def fun(p, factor=2.0):
+        return kind(np.float32(1000) + (p * p).sum(dtype=np.float32)), factor * p
+
+    check = d.check_gradients(fun, p)
+    assert check.ok and check.precision == "float32" and check.method == "differences"
+    assert not d.check_gradients(lambda p: fun(p, 3.0), p), "and a gradient half as large again is seen"
+
+
+@pytest.mark.parametrize("method", ["auto", "differences"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_steps_stay_where_the_loss_is_finite(method, dtype):
+    p = np.array([1e-8, 2e-7, 0.5, 3.0], dtype)
+
+    def fun(p, factor=1.0):
+        return np.log(p).sum(), factor / p
+
+    check = d.check_gradients(fun, p, method=method)
+    assert check.ok and check.checked == 4 and check.unknown == []
+    assert not d.check_gradients(lambda p: fun(p, np.array([1, 1.1, 1, 1])), p, method=method)
+    for rest in (
+        lambda p: sum(math.log(v) for v in p),
+        lambda p: float(np.log(p).sum()),
+    ):  # that raise, or warn
+        assert d.check_gradients(lambda p, f=rest: (f(p), 1 / p), p, method="differences").ok
+
+
+def test_where_the_loss_is_not_finite_nothing_is_said():
+    def fun(p, factor=1.0):
+        root = np.sqrt(p["a"]).sum() if (p["a"] >= 0).all() else np.nan
+        return root + (p["b"] ** 2).sum(), {"a": np.full(2, 7.0), "b": factor * 2 * p["b"]}
+
+    p = {"a": np.zeros(2), "b": np.arange(1.0, 4.0)}
+    check = d.check_gradients(fun, p, method="differences")
+    assert check.ok and check.checked == 3
+    assert check.unknown == [("a", (0,)), ("a", (1,))]
+    assert "Nothing is known of 2, the first grads['a'][0]" in check.verdict
+    assert check.leaves["a"][0] == 0
+    wrong = d.check_gradients(lambda p: fun(p, 1.1), p, method="differences")
+    assert wrong.trouble and wrong.path == "b" and len(wrong.unknown) == 2
+    large = {"a": np.zeros(30), "b": np.ones(1)}
+    more = d.check_gradients(
+        lambda p: (fun(p)[0], {"a": np.ones(30), "b": 2 * p["b"]}), large, method="differences"
+    )
+    assert more.ok and more.unknown[-1] == ("a", ()) and len(more.unknown) == 11
+    nothing = d.check_gradients(
+        lambda p: (np.sqrt(p).sum() if p[0] >= 0 else np.nan, p), np.zeros(1), method="differences"
+    )
+    assert not nothing and nothing.verdict.startswith("No gradient could be checked. Nothing is known of 1")
+
+
+@pytest.mark.parametrize("rate", [1.0, 1e2, 1e4])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_bound_holds_where_a_step_spans_many_periods(rate, seed):
+    p = np.random.default_rng(seed).standard_normal(30)
+
+    def fun(p, factor=1.0):
+        return np.sin(rate * p).sum(), factor * rate * np.cos(rate * p)
+
+    check = d.check_gradients(fun, p, method="differences", k=30)
+    assert check.ok
+    exact, found = check.pairs.T
+    assert abs(exact - found).max() <= 1e-3 * rate
+    assert not d.check_gradients(lambda p: fun(p, 1.01), p, method="differences", k=30)
+
+
+def test_kinks_have_a_bound_of_their_size():
+    p = np.array([0.0, 1e-6, 0.5, -2.0])
+
+    def fun(p, shift=0.0):
+        return np.abs(p).sum() + (p**2).sum(), np.sign(p) + 2 * p + shift
+
+    assert d.check_gradients(fun, p, method="differences")
+    check = d.check_gradients(lambda p: fun(p, np.array([0, 0.1, 0, 0])), p, method="differences")
+    assert not check and check.index == (1,)
+
+
 def test_a_loss_narrower_than_its_gradients_is_not_blamed() -> None:
     p = np.full(4, 0.3, np.float32)
     assert fo.diagnostics.check_gradients(
@@ -240,10 +326,10 @@ def test_no_derivative_is_no_wrong_gradient() -> None:
 
     found = fo.diagnostics.check_gradients(lone, np.array([0.0, 1.0]), method="differences")
     assert found.ok and found.checked == 1
-    assert "The loss is not finite around 1 elements, grads[0] the first" in found.verdict
+    assert "Nothing is known of 1, the first grads[0]" in found.verdict
 
     def nowhere(p: Any) -> Any:
         return float(0.0 if not p.any() else np.nan), np.array([5.0])
 
     found = fo.diagnostics.check_gradients(nowhere, np.zeros(1), method="differences")
-    assert not found.ok and found.verdict.startswith("Nothing is known of the gradients.")
+    assert not found.ok and found.verdict.startswith("No gradient could be checked.")

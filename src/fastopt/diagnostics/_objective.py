@@ -15,7 +15,7 @@ import numpy as np
 from fastopt._parameters import check_params
 from fastopt._trees import _at, flatten_tree
 
-__all__ = ["Objective", "read_loss", "tree_vector"]
+__all__ = ["Objective", "loss_eps", "read_loss", "tree_vector"]
 
 
 class Objective:
@@ -137,6 +137,12 @@ def tree_vector(
         out[start : start + leaf.size] = a.ravel()
         start += leaf.size
     return out
+
+
+def loss_eps(value: Any) -> float:
+    """Rounding unit of the type that a loss came in; of float64 for a Python number."""
+    dtype = np.asarray(value).dtype
+    return float(np.finfo(dtype if dtype.kind == "f" else np.float64).eps)
 
 
 def read_loss(owner: str, value: Any) -> float:

@@ -2,8 +2,8 @@
 
 Complex step: ``Im f(x + i h e) / h`` with h = 1e-30 has no cancellation, so it is exact to rounding (Squire and
 Trapp, SIAM Review 40, 1998). Central differences at h and h/2 are extrapolated, ``(4 D(h/2) - D(h)) / 3``; what they
-differ by, and the rounding of the loss over h, bound the error; h is tried over three orders and the smallest bound
-taken (after Ridders, Advances in Engineering Software 4, 1982).
+differ by, and the rounding of the loss over h, bound the error, and so does what the next smaller h gives. h shrinks
+until rounding outweighs that; the smallest bound is taken (after Ridders, Advances in Engineering Software 4, 1982).
 
 Every leaf is also checked along one direction of random signs. What sampled elements miss is seen there, and found by
 halving the leaf.
@@ -23,15 +23,12 @@ from fastopt._checks import check_choice, check_integer, check_number
 from fastopt._progress import Progress, reporting
 from fastopt._trees import _at, flatten_tree, map_tree
 from fastopt.diagnostics._answer import COLOURS, Answer, number
-from fastopt.diagnostics._objective import Objective, read_loss, tree_vector
+from fastopt.diagnostics._objective import Objective, loss_eps, read_loss, tree_vector
 
 __all__ = ["GradientCheck", "GradientError", "check_gradients"]
 
 TINY = 1e-30  # imaginary step
-USUAL, MOST = (
-    3,
-    12,
-)  # lengths of differences that are tried, and how many at most where the loss is not finite
+SHRINK, STEPS = 4.0, 24  # of real steps
 #: A gradient is right where it is within so much of the derivative; float32 sums are good for 3 to 4 digits.
 RTOL = {"float32": 1e-3, "float64": 1e-6}
 
@@ -51,7 +48,7 @@ class GradientCheck(Answer):
     Attributes
     ----------
     ok : bool
-        Every gradient looked at is that of the loss.
+        Every gradient looked at is that of the loss. False, too, where nothing could be looked at.
     path : str
         Of the worst element.
     index : tuple of int
@@ -69,6 +66,9 @@ class GradientCheck(Answer):
         For each path: ``(elements checked, worst ratio of the difference to what is allowed)``.
     pairs : ndarray, shape (checked, 2)
         Analytic and numeric derivative of every element looked at.
+    unknown : list of (str, tuple of int)
+        Path and index of elements that nothing is known of, since the loss is not finite around them; with index ()
+        the direction over a whole leaf. They are not counted in `checked`.
     """
 
     ok: bool
@@ -82,6 +82,7 @@ class GradientCheck(Answer):
     checked: int
     leaves: dict[str, tuple[int, float]]
     pairs: np.ndarray
+    unknown: list[tuple[str, tuple[int, ...]]]
 
     def __bool__(self) -> bool:
         return self.ok
@@ -150,7 +151,7 @@ def check_gradients(
     Raises
     ------
     GradientError
-        A gradient is wrong and `raises` is True.
+        A gradient is wrong, or nothing is known of any, and `raises` is True.
     TypeError, ValueError
         An argument is not what is wanted; the complex step is asked for and the loss is not complex; `fun` gives
         another loss when called again.
@@ -202,11 +203,16 @@ class _Check:
         self.auto = method == "auto"
         self.complex = method != "differences" and self._takes_complex(method == "complex")
         self.wide = objective.eps > 1e-10 and self._computes_wide()
-        self.eps = 2.2e-16 if self.wide or objective.eps < 1e-10 else objective.eps
-        if not self.complex:
-            self.eps = max(self.eps, self._precision_of_loss())
+        narrow = (
+            0.0 if self.wide else max(objective.eps, loss_eps(self._out(objective.fun(objective.params))))
+        )
+        self.eps = max(2.2e-16, narrow)
 
     # ---- the loss, three ways ----
+
+    @staticmethod
+    def _out(out: Any) -> Any:
+        return out[0] if isinstance(out, (tuple, list)) else out
 
     def _takes_complex(self, must: bool) -> bool:
         """Whether the loss of a complex copy is complex, and its real part the loss."""
@@ -233,22 +239,15 @@ class _Check:
             # A cast that drops the imaginary part would give a derivative of zero.
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
             out = self.o.fun(tree)
-        value = np.asarray(out[0] if isinstance(out, (tuple, list)) else out)
+        value = np.asarray(self._out(out))
         return complex(value.reshape(-1)[0]) if value.size == 1 and value.dtype.kind == "c" else None
-
-    def _precision_of_loss(self) -> float:
-        """The unit of rounding of the type that the loss comes in, which may be narrower than the parameters."""
-        self.o.restore()
-        out = self.o.fun(self.o.params)
-        kind = np.asarray(out[0] if isinstance(out, (tuple, list)) else out).dtype
-        return float(np.finfo(kind).eps) if kind.kind == "f" else 0.0
 
     def _computes_wide(self) -> bool:
         """Whether fun computes in double for a float64 copy of the parameters, and of that copy."""
         tree = map_tree(lambda a: a.astype(np.float64), self.o.params)
         try:
             out = self.o.fun(tree)
-            if not all(np.asarray(g).dtype == np.float64 for g in [out[0], *flatten_tree(out[1])[0]]):
+            if not all(np.asarray(g).dtype == np.float64 for g in flatten_tree(out[1])[0]):
                 return False
             # A function that reads its own arrays gives the same for any copy.
             moved = map_tree(lambda a: a * 1.01 + 0.01, tree)
@@ -259,6 +258,11 @@ class _Check:
         except Exception:
             return False
         if first == second and np.array_equal(here, there):
+            return False
+        # float() of a float32 loss has none of the digits that a double has at such a point.
+        if max(loss_eps(out[0]), loss_eps(other[0])) > 1e-10 or (
+            second and float(np.float32(second)) == second
+        ):
             return False
         if not abs(first - self.f) <= 1e-3 * abs(self.f) + self.o.eps:
             return False
@@ -285,45 +289,64 @@ class _Check:
         return tree, flatten_tree(tree)[0][leaf]
 
     def _differences(self, leaf: int, d: np.ndarray) -> tuple[float, float]:
-        held = self.o.held[leaf]
-        size = float(np.abs(held.ravel()[d != 0]).max(initial=0.0))
-        first = self.eps**0.2 * max(size, 0.1)
-        tried: list[tuple[float, float]] = []
-        for k in range(MOST):
-            if k >= USUAL and any(math.isfinite(error) for _, error in tried):
-                break  # smaller steps only to come back into the function's domain
-            h = first / 16**k
-            wide, bent_wide, rough_wide = self._quotient(leaf, d, h)
-            half, bent, rough = self._quotient(leaf, d, h / 2)
-            value = (4 * half - wide) / 3
-            error = abs(half - wide) / 3 + 2 * max(rough, rough_wide)
-            if bent > 0.75 * bent_wide:  # of a smooth loss it would be half: there is a kink
-                error += bent
-            tried.append((value, error) if math.isfinite(error) else (math.nan, math.inf))
-        at = min(range(len(tried)), key=lambda k: tried[k][1])
-        value, error = tried[at]
-        if at + 1 < len(tried) and math.isfinite(tried[at + 1][1]):
-            # A step as long as the function's waves may look exact: the next one must agree, within both bounds.
-            other, its = tried[at + 1]
-            error += max(0.0, abs(value - other) - error - its)
-        return value, error
+        """NaN and inf where no two steps in a row give finite values."""
+        size = float(np.abs(self.o.held[leaf].ravel()[d != 0]).max(initial=0.0))
+        least = 4 * size * (2.2e-16 if self.wide else float(np.finfo(self.o.leaves[leaf].dtype).eps))
+        h = self.eps**0.2 * max(size, 0.1)
+        best = last = (math.nan, math.inf)
+        same = 0
+        for _ in range(STEPS):
+            value, error, rounding = self._extrapolated(leaf, d, h)
+            if value == 0.0 and math.isfinite(last[0]) and last[0] != 0.0:
+                break  # the loss no longer sees the step
+            if math.isfinite(last[1]):
+                # No estimate counts alone: a step can span periods and look smooth.
+                gap = abs(value - last[0])
+                first, bound = (last, gap) if last[1] <= error else ((value, error), gap)
+                bound = max(bound, first[1])
+                if bound < best[1]:
+                    best = (first[0], bound)
+                elif best[1] <= 1e-5 * abs(best[0]):
+                    break  # it had converged, and this is noise; agreement by luck comes if one goes on
+                same = same + 1 if gap + abs(error - last[1]) < 0.01 * error else 0
+                if rounding >= best[1] or same == 3 or best[1] <= 1e-2 * self.rtol * abs(best[0]):
+                    break  # nothing to gain; a kink right here; good enough
+            last = (value, error) if math.isfinite(value) else (math.nan, math.inf)
+            h /= SHRINK
+            if h < least:
+                break
+        return best
+
+    def _extrapolated(self, leaf: int, d: np.ndarray, h: float) -> tuple[float, float, float]:
+        """Derivative from the steps h and h/2, its error, and what of that is rounding."""
+        wide, bent_wide, rough_wide = self._quotient(leaf, d, h)
+        half, bent, rough = self._quotient(leaf, d, h / 2)
+        rounding = 2 * max(rough, rough_wide)
+        error = abs(half - wide) / 3 + rounding
+        if bent > 0.75 * bent_wide:  # of a smooth loss it would be half: there is a kink
+            error += bent
+        return (4 * half - wide) / 3, error, rounding
+
+    def _moved(self, leaf: int, d: np.ndarray, h: float) -> float:
+        """The loss at a step; NaN where it has none."""
+        try:
+            with np.errstate(all="ignore"):
+                if not self.wide:
+                    shift = np.zeros(self.o.n)
+                    start = sum(a.size for a in self.o.leaves[:leaf])
+                    shift[start : start + d.size] = h * d
+                    return self.o.loss(shift)
+                tree, target = self._copy(np.float64, leaf)
+                target += h * d.reshape(target.shape)
+                return read_loss(self.o.owner, self._out(self.o.fun(tree)))
+        except (ArithmeticError, ValueError):  # math.log of a negative number, a matrix that is not definite
+            return math.nan
 
     def _quotient(self, leaf: int, d: np.ndarray, h: float) -> tuple[float, float, float]:
         """Central difference; half of what both one-sided ones differ by; what rounding of the loss makes of both."""
-        values = []
-        for sign in (1.0, -1.0):
-            if self.wide:
-                tree, target = self._copy(np.float64, leaf)
-                target += sign * h * d.reshape(target.shape)
-                with np.errstate(all="ignore"):  # a step may leave the function's domain
-                    out = self.o.fun(tree)
-                values.append(read_loss(self.o.owner, out[0] if isinstance(out, (tuple, list)) else out))
-            else:
-                shift = np.zeros(self.o.n)
-                start = sum(a.size for a in self.o.leaves[:leaf])
-                shift[start : start + d.size] = sign * h * d
-                with np.errstate(all="ignore"):
-                    values.append(self.o.loss(shift))
+        values = [self._moved(leaf, d, h), self._moved(leaf, d, -h)]
+        if not (math.isfinite(values[0]) and math.isfinite(values[1])):
+            return math.nan, math.nan, math.inf
         # Parameters are rounded too: what a lone element really moved by is known.
         span = 2 * h
         if not self.wide and np.count_nonzero(d) == 1:
@@ -333,9 +356,15 @@ class _Check:
             span = (float(kind(float(held) + h * d[place])) - float(kind(float(held) - h * d[place]))) / d[
                 place
             ]
+        blur = 0.0
+        if not self.wide and np.count_nonzero(d) > 1:
+            x = self.o.held[leaf].ravel().astype(np.float64)
+            blur = (
+                float(np.finfo(self.o.leaves[leaf].dtype).eps * np.linalg.norm(self.grads[leaf] * x * d)) / 2
+            )
         size = max(abs(values[0]), abs(values[1]))
         bent = abs(values[0] - 2 * self.middle + values[1]) / (2 * h)
-        return (values[0] - values[1]) / span, bent, self.eps * size / h
+        return (values[0] - values[1]) / span, bent, (self.eps * size + blur / 2) / h
 
     # ---- what is compared ----
 
@@ -350,15 +379,8 @@ class _Check:
         usual = max(abs(analytic), abs(numeric), self.rms[leaf] * math.sqrt(count))
         allowed = self.rtol * usual + self.atol * math.sqrt(count) + 3 * error
         gap = abs(analytic - numeric)
-        if math.isinf(error) and math.isfinite(analytic):
-            return (
-                math.nan,
-                analytic,
-                numeric,
-                error,
-            )  # the loss has no finite values around: nothing is known
-        if not math.isfinite(gap):
-            return math.inf, analytic, numeric, error
+        if math.isnan(gap):  # no finite difference: nothing is known
+            return math.nan, analytic, numeric, error
         ratio = gap / allowed if allowed > 0 else (math.inf if gap > 0 else 0.0)
         if confirm and ratio > 1 and self.auto and self.complex and not differences:
             again = self.ratio(leaf, d, differences=True)
@@ -367,33 +389,31 @@ class _Check:
 
     def run(self, k: int, rng: np.random.Generator, progress: Progress) -> GradientCheck:
         worst: tuple[float, int, int, float, float, float] | None = None
-        unknown: list[tuple[int, int]] = []
         pairs: list[tuple[float, float]] = []
         told: dict[str, tuple[int, float]] = {}
+        unknown: list[tuple[str, tuple[int, ...]]] = []
         leaves = [i for i, a in enumerate(self.grads) if a.size]
         with reporting(progress, "gradients", len(leaves)) as tell:
             for done, i in enumerate(leaves, 1):
                 places = self._sample(i, k, rng)
                 rows = [(*self.ratio(i, np.eye(1, self.grads[i].size, j)[0]), j) for j in places]
-                unknown += [(i, row[-1]) for row in rows if math.isnan(row[0])]
-                rows = [row for row in rows if not math.isnan(row[0])]
-                if self.grads[i].size > len(places) and rows and max(r[0] for r in rows) <= 1:
-                    rows += self._hunt(i, rng)
+                shape = self.o.leaves[i].shape
+                unknown += [(self.o.paths[i], _place(r[-1], shape)) for r in rows if math.isnan(r[0])]
+                rows = [r for r in rows if not math.isnan(r[0])]
+                if self.grads[i].size > len(places) and max((r[0] for r in rows), default=0.0) <= 1:
+                    found, known = self._hunt(i, rng)
+                    rows += found
+                    unknown += [] if known else [(self.o.paths[i], ())]
                 for ratio, analytic, numeric, error, j in rows:
                     pairs.append((analytic, numeric))
                     if worst is None or ratio > worst[0]:
                         worst = (ratio, i, j, analytic, numeric, error)
                 told[self.o.paths[i]] = (len(rows), max((r[0] for r in rows), default=math.nan))
                 tell(done, worst=worst[0] if worst else 0.0)
-        blind = ""
-        if unknown:
-            where = _name(self.o.paths[unknown[0][0]], self._index(*unknown[0]))
-            blind = f" The loss is not finite around {len(unknown)} elements, {where} the first: no derivative there."
-        if worst is None:  # there is at least one element, and nothing is known of any
-            i, j = unknown[0]
-            worst = (math.nan, i, j, float(self.grads[i][j]), math.nan, math.inf)
+        if worst is None:  # nothing is known of any
+            worst = (math.nan, leaves[0], 0, float(self.grads[leaves[0]][0]), math.nan, math.inf)
         ratio, i, j, analytic, numeric, error = worst
-        index = self._index(i, j)
+        index = _place(j, self.o.leaves[i].shape)
         path, ok = self.o.paths[i], bool(ratio <= 1)
         how = "complex step" if self.complex else f"differences, error {number(error)}"
         name = _name(path, index)
@@ -403,20 +423,21 @@ class _Check:
                 f"Gradients are right: {len(pairs)} elements, the worst, {name}, at {share} of the tolerance."
             )
         elif math.isnan(ratio):
-            verdict = "Nothing is known of the gradients."
+            verdict = "No gradient could be checked."
         else:
             verdict = f"Wrong gradient: {name} is {analytic:.6g} and the derivative of the loss {numeric:.6g} ({how})."
+        if unknown:
+            name = _name(*unknown[0])
+            verdict += (
+                f" Nothing is known of {len(unknown)}, the first {name}: the loss is not finite around it."
+            )
         return GradientCheck(
-            question="gradients", source="8.2", trouble=not ok, number=float(ratio), verdict=verdict + blind, ok=ok,
-            path=path,
+            question="gradients", source="8.2", trouble=not ok, number=float(ratio), verdict=verdict, ok=ok, path=path,
             index=index, analytic=analytic, numeric=numeric, error=error,
             method="complex" if self.complex else "differences",
             precision="float64" if self.complex or self.eps < 1e-10 else "float32", checked=len(pairs), leaves=told,
-            pairs=np.array(pairs).reshape(-1, 2),
+            pairs=np.array(pairs).reshape(-1, 2), unknown=unknown,
         )  # fmt: skip
-
-    def _index(self, leaf: int, place: int) -> tuple[int, ...]:
-        return tuple(int(v) for v in np.unravel_index(place, self.o.leaves[leaf].shape))
 
     def _sample(self, leaf: int, k: int, rng: np.random.Generator) -> list[int]:
         g = self.grads[leaf]
@@ -425,11 +446,17 @@ class _Check:
         top = int(np.abs(g).argmax())
         return list(dict.fromkeys([top, *rng.choice(g.size, k, replace=False).tolist()]))[:k]
 
-    def _hunt(self, leaf: int, rng: np.random.Generator) -> list[tuple[float, float, float, float, int]]:
-        """The element at fault, if the whole leaf along random signs has one: halve the leaf until it stands alone."""
+    def _hunt(
+        self, leaf: int, rng: np.random.Generator
+    ) -> tuple[list[tuple[float, float, float, float, int]], bool]:
+        """The element at fault, if the whole leaf along random signs has one: halve the leaf until it stands alone.
+
+        And whether anything is known along those.
+        """
         signs = rng.choice([-1.0, 1.0], self.grads[leaf].size)
-        if not self.ratio(leaf, signs)[0] > 1:
-            return []
+        whole = self.ratio(leaf, signs)[0]
+        if not whole > 1:
+            return [], not math.isnan(whole)
         low, high = 0, signs.size
         while high - low > 1:
             middle = (low + high) // 2
@@ -437,10 +464,15 @@ class _Check:
             for a, b in ((low, middle), (middle, high)):
                 part = np.zeros_like(signs)
                 part[a:b] = signs[a:b]
-                halves.append((self.ratio(leaf, part, confirm=False)[0], a, b))
+                ratio = self.ratio(leaf, part, confirm=False)[0]
+                halves.append((-1.0 if math.isnan(ratio) else ratio, a, b))
             _, low, high = max(halves)
-        row = (*self.ratio(leaf, np.eye(1, signs.size, low)[0]), low)
-        return [] if math.isnan(row[0]) else [row]
+        found = (*self.ratio(leaf, np.eye(1, signs.size, low)[0]), low)
+        return ([], False) if math.isnan(found[0]) else ([found], True)
+
+
+def _place(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(int(v) for v in np.unravel_index(flat, shape))
 
 
 def _name(path: str, index: tuple[int, ...]) -> str:
