@@ -5,12 +5,13 @@ A leaf's path joins its keys by "/" (``layers/0/w``); a bare array has the empty
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 
-__all__ = ["flatten_tree", "leaves_with_paths", "map_tree", "flatten"]
+__all__ = ["flatten_tree", "leaves_with_paths", "map_tree", "match_paths", "some_paths", "flatten"]
 
 
 def leaves_with_paths(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -98,6 +99,21 @@ def aligned_empty(size: int, dtype: Any, align: int = 64, offset: int = 0) -> np
     raw = np.empty(nbytes + align, np.uint8)
     start = (offset - raw.ctypes.data) % align
     return raw[start : start + nbytes].view(dtype)
+
+
+def match_paths(what: str, pattern: Any, paths: Sequence[str]) -> list[int]:
+    """Numbers of the paths that a pattern of `fnmatch` matches; `what` names it where it matches none."""
+    if not isinstance(pattern, str):
+        raise TypeError(f"{what} is {pattern!r}; a path pattern like '0/*' is needed")
+    found = [i for i, path in enumerate(paths) if fnmatchcase(path, pattern)]
+    if not found:
+        raise ValueError(f"{what} matches no path; the paths are {some_paths(paths)}")
+    return found
+
+
+def some_paths(paths: Sequence[str], most: int = 5) -> str:
+    """The first paths, as messages have them."""
+    return ", ".join(map(repr, paths[:most])) + (", ..." if len(paths) > most else "")
 
 
 def _at(path: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fastopt._parameters import check_params
-from fastopt._trees import _at
+from fastopt._trees import _at, some_paths
 from fastopt.init import _biases, _orthogonal, _scaled, _simple, _structured, _walk
 from fastopt.init._targets import ASK, Filler, generator, write
 from fastopt.init._threads import Job
@@ -77,7 +77,7 @@ def tree(params: T, rules: Mapping[str, Any], *, rng: Any = None) -> T:
     # A pattern is also in use where an earlier one took all that it matches: an error, as nothing would come of it.
     for pattern in makers:
         if pattern not in matched:
-            known = ", ".join(repr(path) for path in paths[:8]) + (", ..." if len(paths) > 8 else "")
+            known = some_paths(paths, 8)
             raise ValueError(f"{owner}: rules[{pattern!r}] is the first match of no path; paths are {known}")
     # What a user's function raises must come before anything is written.
     chosen.sort(key=lambda row: not isinstance(row[2], _Users))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 
 from fastopt._checks import check_integer
-from fastopt._trees import _at, flatten_tree
+from fastopt._trees import _at, flatten_tree, match_paths, some_paths
 
 __all__ = ["Thaw", "transfer"]
 
@@ -70,17 +69,16 @@ def transfer(
     wanted = [patterns] if isinstance(patterns, str) else list(patterns)
     if not wanted:
         raise ValueError("transfer: patterns is empty; at least one is wanted, '*' for all paths")
+    chosen: set[int] = set()
     for pattern in wanted:
         if not isinstance(pattern, str):
             raise TypeError(f"transfer: patterns has {pattern!r}; path patterns like '0/*' are wanted")
-        if not any(fnmatchcase(path, pattern) for path in paths):
-            raise ValueError(f"transfer: pattern {pattern!r} matches no path; the paths are {_some(paths)}")
+        chosen.update(match_paths(f"transfer: pattern {pattern!r}", pattern, paths))
     name = rename if callable(rename) else _renamer(rename)
     pairs: list[tuple[np.ndarray, np.ndarray]] = []
     done, wrong = [], []
-    for leaf, path in zip(leaves, paths, strict=True):
-        if not any(fnmatchcase(path, pattern) for pattern in wanted):
-            continue
+    for i in sorted(chosen):
+        leaf, path = leaves[i], paths[i]
         other = name(path)
         here, there = f"params{_at(path)}", f"source{_at(other)}"
         if other not in sources:
@@ -96,16 +94,12 @@ def transfer(
             done.append(path)
     if wrong:
         more = f"; and {len(wrong) - MOST} more" if len(wrong) > MOST else ""
-        names = "" if all("missing" not in w for w in wrong) else f" (source has {_some(list(sources))})"
+        names = "" if all("missing" not in w for w in wrong) else f" (source has {some_paths(list(sources))})"
         raise ValueError(f"transfer: nothing was copied: {'; '.join(wrong[:MOST])}{more}{names}")
     values = [theirs.copy() for _, theirs in pairs]  # a source may be among the arrays that are written
     for (mine, _), theirs in zip(pairs, values, strict=True):
         mine[...] = theirs
     return done
-
-
-def _some(paths: Sequence[str]) -> str:
-    return ", ".join(map(repr, paths[:5])) + (", ..." if len(paths) > 5 else "")
 
 
 def _renamer(rename: Any) -> Callable[[str], str]:
@@ -180,14 +174,12 @@ class Thaw:
         self.opt = opt
         self.until: dict[str, int] = {}
         owner: dict[str, str] = {}
+        paths = opt.paths
         for pattern, steps in plan.items():
             if not isinstance(pattern, str):
                 raise TypeError(f"Thaw: plan has {pattern!r}; path patterns like '0/*' are wanted")
             steps = check_integer("Thaw", f"plan[{pattern!r}]", steps, 0)
-            found = [path for path in opt.paths if fnmatchcase(path, pattern)]
-            if not found:
-                raise ValueError(f"Thaw: plan[{pattern!r}] matches no path; the paths are {_some(opt.paths)}")
-            for path in found:
+            for path in (paths[i] for i in match_paths(f"Thaw: plan[{pattern!r}]", pattern, paths)):
                 if path in owner:
                     raise ValueError(
                         f"Thaw: {path!r} is matched by {owner[path]!r} and by {pattern!r}; one is wanted"

@@ -11,11 +11,11 @@ import numpy as np
 
 from fastopt._core.kernels import Stepper, StepRecord, rules
 from fastopt._parameters import check_params, load_states, stateful
-from fastopt._trees import _at
+from fastopt._trees import _at, match_paths
 from fastopt.averaging import Average
 from fastopt.optim.arrays import allocate
 from fastopt.optim.fields import PAIRS, RANGES, check_scalar, expand, resolve, spelled
-from fastopt.optim.freezing import Freezing, match
+from fastopt.optim.freezing import Freezing, finite
 
 __all__ = ["Optimizer"]
 
@@ -494,7 +494,7 @@ class Optimizer(Freezing):
             if (
                 not isinstance(theirs, Mapping)
                 or set(theirs) != set(own)
-                or not all(map(_finite, theirs.values()))
+                or not all(map(finite, theirs.values()))
             ):
                 wrong.append(f"scalars[{g}] is {theirs!r}, needed finite numbers for {list(own)}")
         return [dict(theirs) if isinstance(theirs, Mapping) else {} for theirs in given]
@@ -512,10 +512,6 @@ class Optimizer(Freezing):
         return f"{type(self).__name__}({len(self._leaves)} arrays, {n} parameters, {own}) after {self.steps} steps"
 
 
-def _finite(x: Any) -> bool:
-    return isinstance(x, (int, float, np.number)) and math.isfinite(x)
-
-
 def _match_groups(groups: Any, paths: list[str]) -> tuple[dict[str, Mapping[str, Any]], list[int]]:
     """The overrides by pattern, and for each path the number of its group: 0 without one, else 1, 2, ..."""
     if groups is None:
@@ -531,7 +527,7 @@ def _match_groups(groups: Any, paths: list[str]) -> tuple[dict[str, Mapping[str,
             )
     found = [0] * len(paths)
     for number, pattern in enumerate(groups, 1):
-        for i in match(f"groups[{pattern!r}]", pattern, paths):
+        for i in match_paths(f"groups[{pattern!r}]", pattern, paths):
             found[i] = found[i] or number
     return dict(groups), found
 

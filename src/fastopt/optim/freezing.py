@@ -5,30 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 
 from fastopt._core.kernels import Stepper
+from fastopt._trees import match_paths
 
-__all__ = ["Clock", "Freezing", "match"]
+__all__ = ["Clock", "Freezing", "finite"]
 
 #: Index, frozen, since, missed, share and running scalars of an array: what `Stepper.put_clocks` takes.
 Clock = tuple[int, bool, int, int, float, Mapping[str, float]]
 
 _CHANGING = "frozen paths are being changed"
-
-
-def match(what: str, pattern: Any, paths: Sequence[str]) -> list[int]:
-    """Numbers of the paths that a pattern of `fnmatch` matches; `what` names it where it matches none."""
-    if not isinstance(pattern, str):
-        raise TypeError(f"{what} is {pattern!r}; a path pattern like '0/*' is needed")
-    found = [i for i, path in enumerate(paths) if fnmatchcase(path, pattern)]
-    if not found:
-        some = ", ".join(map(repr, paths[:5])) + (", ..." if len(paths) > 5 else "")
-        raise ValueError(f"{what} matches no path; the paths are {some}")
-    return found
 
 
 class Freezing:
@@ -109,7 +98,7 @@ class Freezing:
         if not patterns:
             raise TypeError(f"{name}() got no pattern; at least one is needed, '*' for all paths")
         paths = self._stepper.paths
-        return sorted({i for p in patterns for i in match(f"{name}({p!r})", p, paths)})
+        return sorted({i for p in patterns for i in match_paths(f"{name}({p!r})", p, paths)})
 
     def _settle(self, indices: Sequence[int]) -> None:
         """Bring the averages of frozen arrays up to date: k steps at one place p are ``p + share (avg - p)``."""
@@ -156,11 +145,11 @@ class Freezing:
                 isinstance(entry["frozen"], (bool, np.bool_))
                 and _count(entry["since"], steps)
                 and _count(entry["missed"], steps)
-                and _finite(entry["share"])
+                and finite(entry["share"])
                 and 0 <= entry["share"] <= 1
                 and isinstance(entry["scalars"], Mapping)
                 and set(entry["scalars"]) == names
-                and all(map(_finite, entry["scalars"].values()))
+                and all(map(finite, entry["scalars"].values()))
             ):
                 wrong.append(f"{what} is {dict(entry)!r:.200}, with a number out of its range")
             else:
@@ -177,5 +166,6 @@ def _count(x: Any, most: int) -> bool:
     return bool(isinstance(x, (int, np.integer)) and not isinstance(x, bool) and 0 <= x <= most)
 
 
-def _finite(x: Any) -> bool:
+def finite(x: Any) -> bool:
+    """Whether a number of a saved state is one."""
     return bool(isinstance(x, (int, float, np.number)) and not isinstance(x, bool) and math.isfinite(x))
