@@ -16,6 +16,7 @@ import numpy as np
 from fastopt._checks import check_integer, check_keys
 from fastopt._parameters import check_params
 from fastopt._progress import Progress, reporting
+from fastopt.meta._passes import Passes
 
 __all__ = ["Greedy", "Hint", "Stage"]
 
@@ -144,7 +145,7 @@ class Greedy:
             In two passes all steps were skipped.
         """
         total = sum(self.steps)
-        empty = idle = 0
+        passes = Passes("Greedy")
         with reporting(progress, "pretraining", total) as tell:
             while self.stage < len(self.stages):
                 found = False
@@ -163,14 +164,7 @@ class Greedy:
                         after_step()
                     if self.stage == len(self.stages):
                         return
-                empty = 0 if found else empty + 1
-                if empty > 1:
-                    raise ValueError(
-                        "Greedy: batches gave nothing; an iterable that can be iterated again is wanted"
-                    )
-                idle = idle + 1 if found and stood == (self.stage, self.opt.steps) else 0
-                if idle > 1:
-                    raise RuntimeError("Greedy: two passes without a step; every gradient held Inf or NaN")
+                passes.ended(found, stood != (self.stage, self.opt.steps))
                 self._note()
 
     def _note(self) -> None:

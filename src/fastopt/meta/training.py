@@ -12,6 +12,7 @@ from typing import Any
 
 from fastopt._checks import check_integer, check_number
 from fastopt._progress import Progress, reporting
+from fastopt.meta._passes import Passes
 from fastopt.meta.averages import averaged as averaged_weights
 from fastopt.meta.early_stopping import EarlyStopping
 
@@ -266,29 +267,22 @@ def train_until(
 
 
 class _Walk:
-    """Steps through passes over batches. A resumed pass may be empty, or all skipped; two in a row are an error."""
+    """Steps through passes over batches."""
 
     def __init__(self, owner: str, loss_and_grads: LossAndGrads, opt: Any, batches: Iterable[Any]) -> None:
-        self.owner, self.loss_and_grads, self.opt, self.batches = owner, loss_and_grads, opt, batches
-        self.empty = self.idle = 0
+        self.loss_and_grads, self.opt, self.batches = loss_and_grads, opt, batches
+        self.passes = Passes(owner)
 
     def one_pass(self) -> Iterator[float]:
         """A step for each batch; the loss of each."""
-        before, tried = self.opt.steps, 0
+        before, tried = self.opt.steps, False
         for batch in self.batches:
             spread = batch if isinstance(batch, (tuple, list)) else (batch,)
             loss, grads = self.loss_and_grads(self.opt.params, *spread)
             self.opt.step(grads)
-            tried += 1
+            tried = True
             yield float(loss)
-        self.empty = 0 if tried else self.empty + 1
-        self.idle = self.idle + 1 if tried and self.opt.steps == before else 0
-        if self.empty > 1:
-            raise ValueError(
-                f"{self.owner}: batches gave nothing; an iterable that can be iterated again is wanted"
-            )
-        if self.idle > 1:
-            raise RuntimeError(f"{self.owner}: two passes without a step; every gradient held Inf or NaN")
+        self.passes.ended(tried, self.opt.steps != before)
 
 
 @contextmanager
